@@ -1,0 +1,190 @@
+#!/usr/bin/env bash
+# Installs what is missing and runs the tests.
+#
+#   ./test.sh          gcc build, lints, unit, store and API tests, the same under ASan and UBSan
+#   ./test.sh all      adds clang, TSan, real clients, the conformance suites, Go clients
+#   ./test.sh matrix   compilers x build types, for a table kept by hand
+#
+# Prints seconds and counts of each suite, what is missing by name, and at the end one plain line
+# `N passed, N failed, N skipped`. Full output: build-logs/SUITE.log
+set -uo pipefail
+
+readonly HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+readonly LOGS=$HERE/build-logs
+readonly FAILURE_LINES_MAX=60
+# Whole seconds a suite may take before it is ended and counts as failed.
+readonly BUILD_SECONDS_MAX=600 MESON_SECONDS_MAX=900 API_SECONDS_MAX=600
+readonly CLIENTS_SECONDS_MAX=1200 CONFORMANCE_SECONDS_MAX=1200 SELFTEST_SECONDS_MAX=300
+
+export LC_ALL=C.UTF-8 TZ=UTC PYTHONDONTWRITEBYTECODE=1
+export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:abort_on_error=0
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+
+rows=() passed=0 failed=0 skipped=0
+python=/usr/bin/python3
+[ -x "$python" ] || python=python3
+
+say() { printf '%s\n' "$*"; }
+
+row() { # NAME SECONDS PASSED FAILED SKIPPED
+    local line
+    line=$(printf '%-18s %7s %7s %7s %7s' "$@")
+    rows+=("$line")
+    say "$line"
+    passed=$((passed + $3)) failed=$((failed + $4)) skipped=$((skipped + $5))
+}
+
+# Runs a command whose last line of counts is believed, unless its status says otherwise.
+suite() { # NAME SECONDS_MAX COMMAND...
+    local name=$1 limit=$2 log=$LOGS/$1.log status=0 begin=$SECONDS counts p=0 f=0 s=0
+    shift 2
+    timeout --kill-after=20 "$limit" "$@" >"$log" 2>&1 </dev/null || status=$?
+    counts=$(grep -aE '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log" | tail -n 1)
+    if [ -n "$counts" ]; then
+        read -r p _ f _ s _ <<<"$counts"
+    elif [ "$status" = 0 ]; then
+        say "$name: no line of counts at its end" | tee -a "$log"
+        status=1
+    fi
+    [ "$status" = 124 ] && say "$name: ended after $limit seconds" | tee -a "$log"
+    if [ "$status" != 0 ] && [ "$f" = 0 ]; then f=1; fi
+    row "$name" $((SECONDS - begin)) "$p" "$f" "$s"
+    if [ "$f" != 0 ]; then
+        tail -n "$FAILURE_LINES_MAX" "$log" | sed 's/^/    /'
+    fi
+    [ "$f" = 0 ]
+}
+
+# A build is one case.
+build() { # FOLDER OPTION...
+    local folder=$HERE/$1
+    shift
+    if [ -f "$folder/build.ninja" ]; then
+        meson setup --reconfigure "$folder" "$HERE" "$@" || meson setup --wipe "$folder" "$HERE" "$@"
+    else
+        meson setup "$folder" "$HERE" "$@"
+    fi && ninja -C "$folder" && say "1 passed, 0 failed, 0 skipped"
+}
+
+meson_tests() { # FOLDER NAME SUITE...
+    local folder=$HERE/$1 name=$2 which=() one
+    shift 2
+    for one in "$@"; do which+=(--suite "$one"); done
+    rm -f "$folder/meson-logs/$name.json"
+    meson test -C "$folder" --no-rebuild --logbase "$name" "${which[@]}" >/dev/null
+    "$python" "$HERE/tests/summary.py" "$folder/meson-logs/$name.json"
+}
+
+build_suite() { # NAME FOLDER OPTION...
+    local name=$1
+    shift
+    suite "$name" "$BUILD_SECONDS_MAX" "$HERE/test.sh" --step build "$@" -Dwerror=true -Dtests=enabled
+}
+
+meson_suite() { # NAME FOLDER SUITE...
+    local name=$1 folder=$2
+    shift 2
+    suite "$name" "$MESON_SECONDS_MAX" "$HERE/test.sh" --step meson_tests "$folder" "$name" "$@"
+}
+
+api_suite() { # NAME FOLDER
+    suite "$1" "$API_SECONDS_MAX" "$python" "$HERE/tests/api/run.py" --stowage "$HERE/$2/stowage"
+}
+
+quick() {
+    if build_suite build-gcc build; then
+        meson_suite lint build lint
+        meson_suite unit build unit
+        meson_suite store build store
+        meson_suite program build build
+        api_suite api build
+    fi
+    if build_suite build-asan build-asan -Db_sanitize=address,undefined; then
+        meson_suite asan-unit build-asan unit store
+        api_suite asan-api build-asan
+    fi
+}
+
+go_is_new_enough() {
+    local version
+    version=$(go env GOVERSION 2>/dev/null) || return 1
+    [ "$(printf '%s\n' go1.24 "${version%% *}" | sort -V | head -n 1)" = go1.24 ]
+}
+
+clients() {
+    local path=()
+    if ! go_is_new_enough; then
+        say "missing: go 1.24 or newer" | tee "$LOGS/go-clients.log"
+    elif suite go-clients "$CLIENTS_SECONDS_MAX" "$HERE/test.sh" --step go_clients; then
+        path=(--path "$HERE/build-clients")
+    fi
+    STOWAGE=$HERE/build/stowage suite clients "$CLIENTS_SECONDS_MAX" \
+        "$python" "$HERE/tests/clients/run.py" "${path[@]}"
+}
+
+go_clients() {
+    "$HERE/tests/clients/install-go.sh" "$HERE/build-clients" && say "1 passed, 0 failed, 0 skipped"
+}
+
+all() {
+    quick
+    if CC=clang-14 build_suite build-clang build-clang; then
+        meson_suite clang-unit build-clang unit store
+    fi
+    if CC=clang-14 build_suite build-tsan build-tsan -Db_sanitize=thread -Db_lundef=false; then
+        meson_suite tsan-unit build-tsan unit store
+        api_suite tsan-api build-tsan
+    fi
+    clients
+    STOWAGE=$HERE/build/stowage suite conformance "$CONFORMANCE_SECONDS_MAX" \
+        "$HERE/conformance/run.sh"
+    suite bench-selftest "$SELFTEST_SECONDS_MAX" "$HERE/tests/bench/selftest.sh"
+}
+
+matrix() {
+    local compiler type name
+    for compiler in gcc clang-14; do
+        for type in debug debugoptimized release; do
+            name=$compiler-$type
+            if CC=$compiler build_suite "build-$name" "build-$name" --buildtype "$type"; then
+                meson_suite "$name" "build-$name" unit store
+            fi
+        done
+    done
+}
+
+missing() {
+    grep -ahiE '^ *missing' "$LOGS"/*.log 2>/dev/null | sed 's/^ *//' | sort -u
+}
+
+main() {
+    local tier=${1:-quick} begin=$SECONDS tiers="build test"
+    case $tier in
+    quick) ;;
+    all | matrix) tiers="build test all" ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    esac
+    rm -rf "$LOGS"
+    mkdir -p "$LOGS"
+    # shellcheck disable=SC2086
+    "$HERE/tools/packages.sh" $tiers >"$LOGS/packages.log" || exit 1
+    begin=$SECONDS
+    say "$(printf '%-18s %7s %7s %7s %7s' suite seconds passed failed skipped)"
+    "$tier"
+    say ""
+    say "$(printf '%-18s %7s %7s %7s %7s' suite seconds passed failed skipped)"
+    printf '%s\n' "${rows[@]}"
+    missing
+    say "$((SECONDS - begin)) seconds"
+    say "$passed passed, $failed failed, $skipped skipped"
+    [ "$failed" = 0 ]
+}
+
+cd "$HERE" || exit 1
+if [ "${1:-}" = --step ]; then # a step of a suite, in a process that can be ended
+    shift
+    "$@"
+else
+    main "$@"
+fi
