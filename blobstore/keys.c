@@ -1,0 +1,220 @@
+/* Key names of the bucket (docs/bucket-format.md section 2): the only file that builds or takes
+ * apart keys. Pure functions; a name or digest that reaches this file is valid, so a wrong one is a
+ * programmer's error. */
+#include "blobstore/keys.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+#include "base/enc.h"
+
+#define REPO_SEPARATOR '!' /* stands for '/' where a repository's name is one segment */
+#define DATA_FAN_OUT   2   /* hex digits of the folder of data objects, records and links */
+#define DEEP_DIGITS    16  /* leading digits of a number that name its folder in a deep log */
+#define MINUTE_DIGITS  12  /* yyyymmddhhmm */
+
+static bool is_lower_hex(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!((s.at[i] >= '0' && s.at[i] <= '9') || (s.at[i] >= 'a' && s.at[i] <= 'f')))
+            return false;
+    return true;
+}
+
+static void add_number(struct buf *out, uint64_t seq)
+{
+    buf_addf(out, "%020" PRIu64, seq);
+}
+
+void keys_format(struct buf *out)
+{
+    buf_add(out, STR("format"));
+}
+
+void keys_data(struct buf *out, struct str session_id)
+{
+    assert(session_id.len > KEYS_SESSION_BIRTH + DATA_FAN_OUT);
+    assert(is_lower_hex(session_id));
+    buf_add(out, STR("data/"));
+    buf_add(out, str_head(str_skip(session_id, KEYS_SESSION_BIRTH), DATA_FAN_OUT));
+    buf_addc(out, '/');
+    buf_add(out, session_id);
+}
+
+/* "<alg>/<2>/<hex>.<g>" */
+static void add_digest(struct buf *out, const struct digest *d, unsigned g)
+{
+    char text[DIGEST_TEXT_MAX];
+    struct str hex = digest_hex(d, text);
+
+    buf_add(out, digest_alg_name(d->alg));
+    buf_addc(out, '/');
+    buf_add(out, str_head(hex, DATA_FAN_OUT));
+    buf_addc(out, '/');
+    buf_add(out, hex);
+    buf_addc(out, '.');
+    buf_add_u64(out, g);
+}
+
+void keys_record(struct buf *out, const struct digest *d, unsigned g)
+{
+    buf_add(out, STR("blobs/"));
+    add_digest(out, d, g);
+}
+
+void keys_links_of(struct buf *out, const struct digest *d, unsigned g)
+{
+    buf_add(out, STR("links/"));
+    add_digest(out, d, g);
+    buf_addc(out, '/');
+}
+
+void keys_link(struct buf *out, const struct digest *d, unsigned g, struct str repo, uint64_t u)
+{
+    assert(repo.len > 0 && str_find(repo, REPO_SEPARATOR) < 0);
+    keys_links_of(out, d, g);
+    for (size_t i = 0; i < repo.len; i++)
+        buf_addc(out, repo.at[i] == '/' ? REPO_SEPARATOR : repo.at[i]);
+    buf_addc(out, '/');
+    buf_add_u64(out, u);
+}
+
+/* Cuts the next segment off *rest; false when there is no further '/'. */
+static bool cut_segment(struct str *rest, struct str *ret)
+{
+    ptrdiff_t at = str_find(*rest, '/');
+
+    if (at < 0)
+        return false;
+    *ret = str_head(*rest, (size_t)at);
+    *rest = str_skip(*rest, (size_t)at + 1);
+    return ret->len > 0;
+}
+
+/* Decimal as this file writes it: no leading zero. */
+static bool parse_decimal(struct str s, uint64_t *ret)
+{
+    return str_u64(s, ret) && (s.len == 1 || s.at[0] != '0');
+}
+
+bool keys_link_parse(struct str key, struct buf *ret_repo, uint64_t *ret_u)
+{
+    struct str rest = key, links, alg, fan, record, repo;
+    uint64_t u;
+
+    if (!cut_segment(&rest, &links) || !str_eq(links, STR("links")))
+        return false;
+    if (!cut_segment(&rest, &alg) || !cut_segment(&rest, &fan) || !cut_segment(&rest, &record))
+        return false;
+    if (!cut_segment(&rest, &repo) || !parse_decimal(rest, &u))
+        return false;
+    for (size_t i = 0; i < repo.len; i++)
+        buf_addc(ret_repo, repo.at[i] == REPO_SEPARATOR ? '/' : repo.at[i]);
+    *ret_u = u;
+    return buf_err(ret_repo) == 0;
+}
+
+void keys_repo(struct buf *out, struct str repo)
+{
+    assert(repo.len > 0);
+    buf_add(out, STR("repos/"));
+    buf_add(out, repo);
+}
+
+void keys_session(struct buf *out, struct str session_id)
+{
+    assert(session_id.len == KEYS_SESSION_LEN && is_lower_hex(session_id));
+    buf_add(out, STR(KEYS_UPLOADS));
+    buf_add(out, session_id);
+}
+
+void keys_log_entry(struct buf *out, struct str prefix, bool deep, uint64_t seq)
+{
+    assert(prefix.len > 0 && seq > 0);
+    buf_add(out, prefix);
+    if (deep) {
+        size_t number;
+
+        buf_add(out, STR("/_log/"));
+        number = out->len;
+        add_number(out, seq);
+        if (buf_err(out) == 0)
+            buf_truncate(out, number + DEEP_DIGITS);
+    }
+    buf_addc(out, '/');
+    add_number(out, seq);
+}
+
+bool keys_number_parse(struct str last_segment, uint64_t *ret_seq)
+{
+    uint64_t seq;
+
+    if (last_segment.len != KEYS_NUMBER_DIGITS || !str_u64(last_segment, &seq) || seq == 0)
+        return false;
+    *ret_seq = seq;
+    return true;
+}
+
+bool keys_session_parse(struct str key, struct str *ret_id, uint64_t *ret_seq)
+{
+    struct str rest = key, uploads, id;
+    uint64_t seq;
+
+    if (!cut_segment(&rest, &uploads) || !str_eq(uploads, STR("uploads")))
+        return false;
+    if (!cut_segment(&rest, &id) || id.len != KEYS_SESSION_LEN || !is_lower_hex(id))
+        return false;
+    if (!keys_number_parse(rest, &seq))
+        return false;
+    *ret_id = id;
+    *ret_seq = seq;
+    return true;
+}
+
+bool keys_data_parse(struct str key, struct str *ret_id)
+{
+    struct str rest = key, data, fan;
+
+    if (!cut_segment(&rest, &data) || !str_eq(data, STR("data")) || !cut_segment(&rest, &fan))
+        return false;
+    if (rest.len != KEYS_SESSION_LEN || !is_lower_hex(rest))
+        return false;
+    if (!str_eq(fan, str_head(str_skip(rest, KEYS_SESSION_BIRTH), DATA_FAN_OUT)))
+        return false;
+    *ret_id = rest;
+    return true;
+}
+
+void keys_table(struct buf *out, struct str prefix, uint64_t seq)
+{
+    assert(seq > 0);
+    keys_tables_of(out, prefix);
+    add_number(out, seq);
+}
+
+void keys_tables_of(struct buf *out, struct str prefix)
+{
+    assert(prefix.len > 0);
+    buf_add(out, prefix);
+    buf_add(out, STR("/_table/"));
+}
+
+void keys_hint(struct buf *out, struct str prefix)
+{
+    assert(prefix.len > 0);
+    buf_add(out, prefix);
+    buf_add(out, STR("/_hint"));
+}
+
+void keys_changes(struct buf *out, int64_t ms, struct str repo)
+{
+    char text[TIME_TEXT_MAX];
+    struct str minute = time_format_minute(ms, text);
+
+    assert(minute.len == MINUTE_DIGITS && repo.len > 0);
+    buf_add(out, STR("changes/"));
+    buf_add(out, str_head(minute, MINUTE_DIGITS - 1)); /* ten minutes a folder */
+    buf_add(out, STR("0/"));
+    buf_add(out, repo);
+    buf_add(out, STR("/_"));
+}
