@@ -8,6 +8,7 @@
 set -euo pipefail
 
 readonly LIST=$(dirname "${BASH_SOURCE[0]}")/packages.txt
+readonly POLICY=/usr/sbin/policy-rc.d
 ASK=0 # may sudo ask for a password?
 [ -t 0 ] && ASK=1
 readonly ASK
@@ -26,14 +27,26 @@ absent() { # reads names, prints those not installed
     done
 }
 
-apt() {
+as_root() {
     if [ "$(id -u)" = 0 ]; then
-        DEBIAN_FRONTEND=noninteractive apt-get "$@"
+        "$@"
     elif [ "$ASK" = 1 ]; then
-        sudo DEBIAN_FRONTEND=noninteractive apt-get "$@"
+        sudo "$@"
     else
-        sudo -n DEBIAN_FRONTEND=noninteractive apt-get "$@"
+        sudo -n "$@"
     fi
+}
+
+apt() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get "$@"
+}
+
+# Clients bring daemons. The tests start their own, so those of the system are not started here.
+keep_services_down() {
+    [ ! -e "$POLICY" ] || return 0
+    trap 'as_root rm -f "$POLICY"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$POLICY" >/dev/null
+    as_root chmod 755 "$POLICY"
 }
 
 install() { # NAME...
@@ -64,6 +77,7 @@ main() {
         say "neither root nor sudo; please run: apt-get install --no-install-recommends" $wanted
         return 1
     fi
+    [ -z "$(listed all | grep -Fx -e "$wanted" || true)" ] || keep_services_down || return 1
     # Old lists may do, and one broken source need not matter.
     apt update -q </dev/null >&2 || say "note: apt-get update failed"
     if install $wanted; then
