@@ -24,9 +24,9 @@ OWNER = {
     "openssl/": "base/digest.c",
     "jansson.h": "base/json.c",
     "bsd/": "base/omap.c",
-    "microhttpd.h": "registry/http.c",
-    "archive.h": "registry/archive.c",
-    "archive_entry.h": "registry/archive.c",
+    "microhttpd.h": "registry/http*",
+    "archive.h": "registry/archive_*.c",
+    "archive_entry.h": "registry/archive_*.c",
 }
 LIBC = set("""
 assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign

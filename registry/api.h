@@ -1,0 +1,44 @@
+/* Handlers of the routes (registry/routes.def), one file for each resource: api_blob.c,
+ * api_upload.c, api_manifest.c, api_list.c (tags, catalog), api_referrers.c, api_node.c (ping,
+ * discovery, health, metrics). They translate between HTTP and the domain; contracts in http.h. */
+#ifndef STOWAGE_REGISTRY_API_H
+#define STOWAGE_REGISTRY_API_H
+
+#include "base/str.h"
+
+struct req;
+
+int api_ping(struct req *r);
+int api_discover(struct req *r);
+int api_livez(struct req *r);
+int api_readyz(struct req *r);
+int api_metrics(struct req *r);
+
+int api_catalog_fast(struct req *r);
+int api_catalog(struct req *r);
+int api_tags_fast(struct req *r);
+int api_tags(struct req *r);
+int api_referrers_fast(struct req *r);
+int api_referrers(struct req *r);
+
+int api_manifest_get_fast(struct req *r);
+int api_manifest_get(struct req *r);
+int api_manifest_put(struct req *r);
+int api_manifest_delete(struct req *r);
+
+int api_blob_get_fast(struct req *r);
+int api_blob_get(struct req *r);
+int api_blob_delete(struct req *r);
+
+int api_upload_post_begin(struct req *r);
+int api_upload_post(struct req *r);
+int api_upload_get(struct req *r);
+int api_upload_patch_begin(struct req *r);
+int api_upload_patch(struct req *r);
+int api_upload_put_begin(struct req *r);
+int api_upload_put(struct req *r);
+int api_upload_data(struct req *r, struct str bytes);
+void api_upload_gone(struct req *r);
+int api_upload_delete(struct req *r);
+
+#endif

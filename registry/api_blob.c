@@ -1,0 +1,121 @@
+/* Blobs: GET, HEAD, DELETE (R30-R38, R142). */
+#include <stdlib.h>
+
+#include "base/fd.h"
+#include "registry/api.h"
+#include "registry/api_common.h"
+#include "registry/conditional.h"
+
+static void add_headers(struct req *r, const struct digest *d)
+{
+    api_add_digest_header(r, d);
+    api_add_etag(r, d);
+    req_add_header(r, "Cache-Control", STR("max-age=31536000, immutable"));
+}
+
+/* Range applies only when If-Range is absent or names what we have (R37). */
+static bool range_wanted(struct req *r, struct str digest)
+{
+    struct str condition = req_header(r, "If-Range");
+
+    return condition.len == 0 ||
+           (!str_starts(condition, STR("W/")) && etag_listed(condition, digest));
+}
+
+static int reply_body(struct req *r, const struct digest *d, const struct blob_info *info,
+                      const struct byte_range *ranges, size_t count)
+{
+    struct blob_body body;
+    int e = blob_open(req_app(r)->blobs, d, info, &body, req_detail(r));
+
+    if (e == -ERR_NOTFOUND)
+        return err_set(req_detail(r), -ERR_CORRUPT, "the blob's bytes are missing in the store");
+    if (e < 0)
+        return e;
+    add_headers(r, d);
+    req_add_header(r, "Accept-Ranges", STR("bytes"));
+    if (count > 1)
+        return req_reply_ranges(r, body.fd, body.offset, body.size, ranges, count);
+    req_add_header(r, "Content-Type", STR("application/octet-stream"));
+    if (count == 0)
+        return req_reply_file(r, 200, body.fd, body.offset, body.size);
+    req_add_headerf(r, "Content-Range", "bytes %llu-%llu/%llu", (unsigned long long)ranges->first,
+                    (unsigned long long)ranges->last, (unsigned long long)body.size);
+    return req_reply_file(r, 206, body.fd, body.offset + ranges->first,
+                          ranges->last - ranges->first + 1);
+}
+
+static int reply_head(struct req *r, const struct digest *d, const struct blob_info *info)
+{
+    add_headers(r, d);
+    req_add_header(r, "Accept-Ranges", STR("bytes"));
+    req_add_header(r, "Content-Type", STR("application/octet-stream"));
+    return req_reply_sized(r, 200, info->size);
+}
+
+static int reply_blob(struct req *r, const struct digest *d, const struct blob_info *info)
+{
+    char text[DIGEST_TEXT_MAX];
+    struct str digest = digest_text(d, text), condition = req_header(r, "If-None-Match"),
+               range = req_header(r, "Range");
+    struct byte_range *ranges auto_free = NULL;
+    enum range_kind kind;
+    size_t count = 0;
+
+    if (condition.len && etag_listed(condition, digest)) {
+        add_headers(r, d);
+        return req_reply_empty(r, 304);
+    }
+    if (req_is_head(r))
+        return reply_head(r, d, info);
+    if (range.len == 0 || !range_wanted(r, digest))
+        return reply_body(r, d, info, NULL, 0);
+    ranges = calloc(HTTP_RANGES_MAX, sizeof(*ranges));
+    if (!ranges)
+        return -ERR_NOMEM;
+    kind = ranges_parse(range, info->size, ranges, &count);
+    if (kind == RANGE_UNSATISFIABLE) {
+        req_add_headerf(r, "Content-Range", "bytes */%llu", (unsigned long long)info->size);
+        return err_set(req_detail(r), -ERR_RANGE, "the range lies outside the blob");
+    }
+    return reply_body(r, d, info, ranges, kind == RANGE_SOME ? count : 0);
+}
+
+static int blob_get(struct req *r, enum waiting waiting)
+{
+    struct repo *repo auto_repo = NULL;
+    struct blob_info info;
+    struct digest d;
+    int e = api_path_digest(r, &d);
+
+    if (e == 0)
+        e = api_fresh_repo(r, req_target(r)->name, waiting, &repo);
+    if (e == 0)
+        e = waiting == NO_WAIT ? repo_blob_nowait(repo, &d, &info)
+                               : repo_blob(repo, &d, &info, req_detail(r));
+    return e < 0 ? e : reply_blob(r, &d, &info);
+}
+
+int api_blob_get_fast(struct req *r)
+{
+    return blob_get(r, NO_WAIT);
+}
+
+int api_blob_get(struct req *r)
+{
+    return blob_get(r, MAY_WAIT);
+}
+
+int api_blob_delete(struct req *r)
+{
+    struct repo *repo auto_repo = NULL;
+    struct repo_who who = api_who(r);
+    struct digest d;
+    int e = api_path_digest(r, &d);
+
+    if (e == 0)
+        e = repo_get(req_app(r)->repos, req_target(r)->name, &repo, req_detail(r));
+    if (e == 0)
+        e = repo_unlink_blob(repo, &d, &who, req_detail(r));
+    return e < 0 ? e : req_reply_empty(r, 202);
+}

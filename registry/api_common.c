@@ -1,0 +1,81 @@
+#include "registry/api_common.h"
+
+int api_fresh_repo(struct req *r, struct str name, enum waiting waiting, struct repo **ret)
+{
+    struct repo *repo auto_repo = NULL;
+    int e;
+
+    if (waiting == NO_WAIT) {
+        repo = repo_cached(req_app(r)->repos, name);
+        e = repo ? repo_refresh_nowait(repo) : -ERR_AGAIN;
+    } else {
+        e = repo_get(req_app(r)->repos, name, &repo, req_detail(r));
+        if (e == 0)
+            e = repo_refresh(repo, req_detail(r));
+    }
+    if (e < 0)
+        return e;
+    *ret = STEAL(repo);
+    return 0;
+}
+
+int api_path_digest(struct req *r, struct digest *ret)
+{
+    int e = digest_parse(req_target(r)->reference, ret);
+
+    if (e == -ERR_UNSUPPORTED)
+        return -ERR_NOTFOUND;
+    if (e < 0)
+        return err_set(req_detail(r), -ERR_DIGEST, "the digest is malformed");
+    return 0;
+}
+
+int api_write_digest(struct req *r, struct str text, struct digest *ret)
+{
+    int e = digest_parse(text, ret);
+
+    if (e == -ERR_UNSUPPORTED)
+        return err_set(req_detail(r), -ERR_DIGEST,
+                       "the digest's algorithm is not served; sha256 and sha512 are");
+    if (e < 0)
+        return err_set(req_detail(r), -ERR_DIGEST, "the digest is malformed");
+    return 0;
+}
+
+struct repo_who api_who(struct req *r)
+{
+    return (struct repo_who){str_of(req_identity(r)->name), str_of(req_id(r))};
+}
+
+void api_add_digest_header(struct req *r, const struct digest *d)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    req_add_header(r, "Docker-Content-Digest", digest_text(d, text));
+}
+
+void api_add_etag(struct req *r, const struct digest *d)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    digest_text(d, text);
+    req_add_headerf(r, "ETag", "\"%s\"", text);
+}
+
+int api_page_size(struct req *r, size_t initial, size_t max, size_t *ret)
+{
+    struct buf text auto_buf = BUF_INIT(QUERY_VALUE_MAX);
+    uint64_t n;
+    int e = req_query(r, "n", 0, false, &text);
+
+    *ret = initial;
+    if (e == -ERR_NOTFOUND)
+        return 0;
+    if (e < 0 || text.len == 0)
+        return err_set(req_detail(r), -ERR_INVAL, "n must be a number");
+    for (size_t i = 0; i < text.len; i++)
+        if (text.at[i] < '0' || text.at[i] > '9')
+            return err_set(req_detail(r), -ERR_INVAL, "n must be a number");
+    *ret = str_u64(buf_str(&text), &n) && n < max ? (size_t)n : max;
+    return 0;
+}

@@ -1,0 +1,33 @@
+/* Small pieces that several handlers share. */
+#ifndef STOWAGE_REGISTRY_API_COMMON_H
+#define STOWAGE_REGISTRY_API_COMMON_H
+
+#include "registry/app.h"
+#include "registry/http.h"
+
+#define QUERY_VALUE_MAX 4096 /* a decoded query value */
+
+/* May this call wait for the store? Event threads may not. */
+enum waiting { NO_WAIT, MAY_WAIT };
+
+/* The target's repository, as new as the moment of the call. -ERR_AGAIN when that needs a wait and
+ * none is allowed. */
+int api_fresh_repo(struct req *r, struct str name, enum waiting waiting,
+                   struct repo **ret) must_check;
+
+/* The reference of the path as a digest: -ERR_DIGEST when malformed; -ERR_NOTFOUND when of an
+ * algorithm not served (R6, R7). */
+int api_path_digest(struct req *r, struct digest *ret) must_check;
+/* A digest from text of a write: malformed or not served is -ERR_DIGEST with a sentence (R53). */
+int api_write_digest(struct req *r, struct str text, struct digest *ret) must_check;
+
+struct repo_who api_who(struct req *r);
+
+void api_add_digest_header(struct req *r, const struct digest *d);
+void api_add_etag(struct req *r, const struct digest *d);
+
+/* Page size from the query: `n` decimal, clamped to max; initial when absent; -ERR_INVAL with a
+ * sentence when no number (R121). */
+int api_page_size(struct req *r, size_t initial, size_t max, size_t *ret) must_check;
+
+#endif

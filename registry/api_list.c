@@ -1,0 +1,123 @@
+/* Listings of tags and repositories (R120-R126). */
+#include "base/enc.h"
+#include "base/json.h"
+#include "registry/api.h"
+#include "registry/api_common.h"
+
+#define TAGS_PAGE_MAX        10000 /* R123: also what comes without n */
+#define CATALOG_PAGE_MAX     10000
+#define CATALOG_PAGE_INITIAL 1000
+#define LIST_BODY_MAX        (4u << 20)
+
+struct page {
+    struct jw w;
+    struct buf last; /* last name written */
+};
+
+static int add_name(struct str name, void *arg)
+{
+    struct page *p = arg;
+
+    jw_str(&p->w, name);
+    buf_clear(&p->last);
+    buf_add(&p->last, name);
+    return 0;
+}
+
+static void add_link(struct req *r, struct str path, size_t n, struct str last)
+{
+    struct buf url auto_buf = BUF_INIT(QUERY_VALUE_MAX);
+
+    buf_addf(&url, "<" STR_FMT "?n=%zu&last=", STR_ARG(path), n);
+    url_encode(&url, last, "");
+    buf_add(&url, STR(">; rel=\"next\""));
+    req_add_header(r, "Link", buf_str(&url));
+}
+
+static int query_last(struct req *r, struct buf *out)
+{
+    int e = req_query(r, "last", 0, false, out);
+
+    if (e == -ERR_INVAL)
+        return err_set(req_detail(r), e, "last is malformed");
+    return e == -ERR_NOTFOUND ? 0 : e;
+}
+
+static int tags_list(struct req *r, enum waiting waiting)
+{
+    struct repo *repo auto_repo = NULL;
+    struct buf body auto_buf = BUF_INIT(LIST_BODY_MAX), last auto_buf = BUF_INIT(QUERY_VALUE_MAX),
+                    path auto_buf = BUF_INIT(512);
+    struct page p = {JW_INIT(&body), BUF_INIT(QUERY_VALUE_MAX)};
+    size_t n = 0;
+    bool more = false;
+    int e = api_page_size(r, TAGS_PAGE_MAX, TAGS_PAGE_MAX, &n);
+
+    if (e == 0)
+        e = query_last(r, &last);
+    if (e == 0)
+        e = api_fresh_repo(r, req_target(r)->name, waiting, &repo);
+    if (e == 0 && !repo_exists(repo))
+        e = -ERR_NOREPO;
+    if (e < 0)
+        return e;
+    jw_begin(&p.w, '{');
+    jw_kstr(&p.w, "name", req_target(r)->name);
+    jw_key(&p.w, "tags");
+    jw_begin(&p.w, '[');
+    e = n ? repo_tags(repo, buf_str(&last), n, add_name, &p, &more) : 0;
+    jw_end(&p.w, ']');
+    jw_end(&p.w, '}');
+    buf_addf(&path, "/v2/" STR_FMT "/tags/list", STR_ARG(req_target(r)->name));
+    if (e == 0 && more)
+        add_link(r, buf_str(&path), n, buf_str(&p.last));
+    buf_done(&p.last);
+    return e < 0 ? e : req_reply_body(r, 200, "application/json", &body);
+}
+
+int api_tags_fast(struct req *r)
+{
+    return tags_list(r, NO_WAIT);
+}
+
+int api_tags(struct req *r)
+{
+    return tags_list(r, MAY_WAIT);
+}
+
+static int catalog_list(struct req *r, enum waiting waiting)
+{
+    struct catalog *c = repos_catalog(req_app(r)->repos);
+    struct buf body auto_buf = BUF_INIT(LIST_BODY_MAX), last auto_buf = BUF_INIT(QUERY_VALUE_MAX);
+    struct page p = {JW_INIT(&body), BUF_INIT(QUERY_VALUE_MAX)};
+    size_t n = 0;
+    bool more = false;
+    int e = api_page_size(r, CATALOG_PAGE_INITIAL, CATALOG_PAGE_MAX, &n);
+
+    if (e == 0)
+        e = query_last(r, &last);
+    if (e == 0)
+        e = waiting == NO_WAIT ? catalog_refresh_nowait(c) : catalog_refresh(c, req_detail(r));
+    if (e < 0)
+        return e;
+    jw_begin(&p.w, '{');
+    jw_key(&p.w, "repositories");
+    jw_begin(&p.w, '[');
+    e = n ? catalog_page(c, buf_str(&last), n, add_name, &p, &more) : 0;
+    jw_end(&p.w, ']');
+    jw_end(&p.w, '}');
+    if (e == 0 && more)
+        add_link(r, STR("/v2/_catalog"), n, buf_str(&p.last));
+    buf_done(&p.last);
+    return e < 0 ? e : req_reply_body(r, 200, "application/json", &body);
+}
+
+int api_catalog_fast(struct req *r)
+{
+    return catalog_list(r, NO_WAIT);
+}
+
+int api_catalog(struct req *r)
+{
+    return catalog_list(r, MAY_WAIT);
+}

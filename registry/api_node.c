@@ -1,0 +1,64 @@
+/* The node itself: ping (R20), extension discovery (R160), liveness, readiness, metrics. */
+#include "base/json.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "registry/api.h"
+#include "registry/api_common.h"
+
+#define METRICS_BODY_MAX (256u << 10)
+
+int api_ping(struct req *r)
+{
+    struct buf body auto_buf = BUF_INIT(8);
+
+    buf_add(&body, STR("{}"));
+    return req_reply_body(r, 200, "application/json", &body);
+}
+
+int api_discover(struct req *r)
+{
+    struct buf body auto_buf = BUF_INIT(1024);
+
+    buf_add(
+        &body,
+        STR("{\"extensions\":[{\"name\":\"_oci\",\"url\":\"https://github.com/opencontainers/"
+            "distribution-spec/blob/main/extensions/_oci.md\","
+            "\"description\":\"Extension discovery\",\"endpoints\":[\"_oci/ext/discover\"]}]}"));
+    return req_reply_body(r, 200, "application/json", &body);
+}
+
+int api_livez(struct req *r)
+{
+    struct buf body auto_buf = BUF_INIT(8);
+
+    buf_add(&body, STR("ok\n"));
+    return req_reply_body(r, 200, "text/plain; charset=utf-8", &body);
+}
+
+/* Ready means: the store answers. Alarms are told but do not take the node out of service: what is
+ * damaged is read-only by itself. */
+int api_readyz(struct req *r)
+{
+    struct buf body auto_buf = BUF_INIT(1024);
+    struct err_detail why = {""};
+    int64_t now, alarms = metric_value(METRIC_alarms_total);
+    int e = store_now(req_app(r)->store, &now, &why);
+
+    if (e < 0) {
+        buf_addf(&body, "not ready: the store does not answer: %s\n",
+                 why.text[0] ? why.text : err_text(e));
+        return req_reply_body(r, 503, "text/plain; charset=utf-8", &body);
+    }
+    buf_add(&body, STR("ok\n"));
+    if (alarms)
+        buf_addf(&body, "alarms: %lld (see the log)\n", (long long)alarms);
+    return req_reply_body(r, 200, "text/plain; charset=utf-8", &body);
+}
+
+int api_metrics(struct req *r)
+{
+    struct buf body auto_buf = BUF_INIT(METRICS_BODY_MAX);
+
+    metrics_render(&body);
+    return req_reply_body(r, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
+}

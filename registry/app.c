@@ -1,0 +1,48 @@
+#include "registry/app.h"
+
+#include "registry/answers.h"
+
+#define BACKGROUND_THREADS   1
+#define BACKGROUND_QUEUE_MAX 256
+
+int app_open(struct app *app, struct store *store, enum references references,
+             bool allow_anonymous_network, struct err_detail *detail)
+{
+    struct access_settings access = {.allow_anonymous_network = allow_anonymous_network};
+    struct repos_settings repos = {.references = references};
+    int e;
+
+    *app = (struct app){.store = store};
+    e = access_new(&access, &app->access);
+    if (e == 0)
+        e = answers_new(&app->answers);
+    if (e == 0)
+        e = work_new("background", BACKGROUND_THREADS, BACKGROUND_QUEUE_MAX, &app->background);
+    if (e == 0)
+        e = node_open(store, &app->node, detail);
+    if (e == 0)
+        e = blobs_new(app->node, &app->blobs);
+    if (e == 0)
+        e = uploads_new(app->blobs, &app->uploads);
+    repos.background = app->background;
+    if (e == 0)
+        e = repos_new(app->blobs, &repos, &app->repos);
+    return e;
+}
+
+void app_close(struct app *app)
+{
+    if (app->background)
+        work_free(app->background); /* checkpoints in progress end before what they read */
+    if (app->repos)
+        repos_free(app->repos);
+    if (app->uploads)
+        uploads_free(app->uploads);
+    if (app->blobs)
+        blobs_free(app->blobs);
+    if (app->node)
+        node_free(app->node);
+    answers_free(app->answers);
+    access_free(app->access);
+    *app = (struct app){NULL};
+}

@@ -1,0 +1,30 @@
+/* What handlers work with: one registry process. Built by cmd_serve.c, immutable while the server
+ * runs. */
+#ifndef STOWAGE_REGISTRY_APP_H
+#define STOWAGE_REGISTRY_APP_H
+
+#include "auth/access.h"
+#include "base/work.h"
+#include "blobstore/upload.h"
+#include "manifests/catalog.h"
+#include "manifests/repo.h"
+
+struct answers;
+
+struct app {
+    struct store *store;
+    struct node *node;
+    struct blobs *blobs;
+    struct uploads *uploads;
+    struct repos *repos;
+    struct access *access;
+    struct answers *answers; /* prepared manifest answers */
+    struct work *background;
+};
+
+/* Opens everything below HTTP on a store (borrowed). */
+int app_open(struct app *app, struct store *store, enum references references,
+             bool allow_anonymous_network, struct err_detail *detail) must_check;
+void app_close(struct app *app); /* also of a half-open one */
+
+#endif

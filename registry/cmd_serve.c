@@ -1,0 +1,95 @@
+/* stowage serve: opens the store, serves until SIGTERM or SIGINT, drains. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "registry/app.h"
+#include "registry/cmd.h"
+#include "registry/http.h"
+#include "registry/maint.h"
+
+/* Signals are blocked before the first thread and taken here by waiting; SIGPIPE is ignored for
+ * good. */
+static void signals_prepare(sigset_t *stop)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+    sigaction(SIGPIPE, &ignore, NULL);
+    sigemptyset(stop);
+    sigaddset(stop, SIGTERM);
+    sigaddset(stop, SIGINT);
+    sigprocmask(SIG_BLOCK, stop, NULL);
+}
+
+/* From the first signal on, a second one ends the process at once. */
+static void signals_wait(const sigset_t *stop)
+{
+    int number;
+
+    while (sigwait(stop, &number) != 0)
+        ;
+    log_info("serve.draining", KV_I("signal", number));
+    struct sigaction once = {.sa_handler = SIG_DFL};
+    sigaction(SIGTERM, &once, NULL);
+    sigaction(SIGINT, &once, NULL);
+    sigprocmask(SIG_UNBLOCK, stop, NULL);
+}
+
+static void say_listening(const char *url, void *arg)
+{
+    (void)arg;
+    printf("listening on %s\n", url);
+    fflush(stdout);
+    log_info("serve.listening", KV_S("url", url));
+}
+
+static int serve(struct app *app, const struct config *config, const sigset_t *stop,
+                 struct err_detail *why)
+{
+    struct http_settings settings = {.listen = config->listen.at,
+                                     .listen_count = config->listen.count,
+                                     .workers = (unsigned)config->workers};
+    struct http *http;
+    struct maint *maint = NULL;
+    int e = maint_start(app, &maint);
+
+    if (e == 0)
+        e = http_start(app, &settings, say_listening, NULL, &http, why);
+    if (e == 0) {
+        log_info("serve.started", KV_S("root", config->root),
+                 KV_I("connections_max", http_connections_max(http)));
+        signals_wait(stop);
+        http_stop(http);
+    }
+    maint_stop(maint);
+    return e;
+}
+
+int cmd_serve(const struct config *config, const struct opt_list *args)
+{
+    struct err_detail why = {""};
+    struct store *store auto_store = NULL;
+    struct app app = {NULL};
+    sigset_t stop;
+    int e;
+
+    if (args->count) {
+        cmd_complain("serve takes no argument, but got \"%s\"", args->at[0]);
+        return EXIT_USAGE;
+    }
+    signals_prepare(&stop);
+    e = store_dir_new(config->root, &store, &why);
+    if (e == 0)
+        e = app_open(&app, store, (enum references)config->references,
+                     config->allow_anonymous_network, &why);
+    if (e == 0)
+        e = serve(&app, config, &stop, &why);
+    app_close(&app);
+    if (e < 0)
+        cmd_complain("%s", why.text[0] ? why.text : err_text(e));
+    else
+        log_info("serve.stopped", KV_S("root", config->root));
+    return e < 0 ? EXIT_FAILED : EXIT_OK;
+}

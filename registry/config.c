@@ -1,0 +1,27 @@
+#include "registry/config.h"
+
+#include <stddef.h>
+
+const struct opt_spec config_specs[] = {
+    {"root", OPT_STRING, "DIR", "./data", NULL, 0, 0,
+     "Directory that holds everything: the embedded object store. Several processes on one host "
+     "may share it.",
+     offsetof(struct config, root)},
+    {"listen", OPT_LIST, "ADDRESS", "127.0.0.1:5000", NULL, 0, 0,
+     "Address to serve on: HOST:PORT with a numeric host, [IPv6]:PORT or unix:PATH; may be "
+     "repeated; port 0 takes a free one.",
+     offsetof(struct config, listen)},
+    {"allow-anonymous-network", OPT_BOOL, NULL, "false", NULL, 0, 0,
+     "Serve on other than loopback addresses although nobody is authenticated: everyone who "
+     "reaches them may push and delete.",
+     offsetof(struct config, allow_anonymous_network)},
+    {"references", OPT_CHOICE, NULL, "strict", "strict|index-sparse|none", 0, 0,
+     "What a pushed manifest may refer to without it being in the repository: nothing, entries of "
+     "an index, or anything.",
+     offsetof(struct config, references)},
+    {"workers", OPT_COUNT, "N", "32", NULL, 2, 512, "Threads for work that waits for the store.",
+     offsetof(struct config, workers)},
+    {"log-level", OPT_CHOICE, NULL, "info", "debug|info|warn|error", 0, 0,
+     "Least severe events that are logged.", offsetof(struct config, log_level)},
+};
+const size_t config_spec_count = ARRAY_LEN(config_specs);

@@ -1,0 +1,20 @@
+/* Settings of the program: one table (config.c) feeds flags, environment, help, the man page and
+ * docs/configuration.md. */
+#ifndef STOWAGE_REGISTRY_CONFIG_H
+#define STOWAGE_REGISTRY_CONFIG_H
+
+#include "base/opt.h"
+
+struct config {
+    const char *root;
+    struct opt_list listen;
+    int references;
+    bool allow_anonymous_network;
+    int log_level;
+    int64_t workers;
+};
+
+extern const struct opt_spec config_specs[];
+extern const size_t config_spec_count;
+
+#endif

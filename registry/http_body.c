@@ -1,0 +1,268 @@
+/* Request bodies and the way to the workers. An upload has two buffers: the event thread fills one
+ * while a job drains the other, and the connection is suspended when both are full; so a worker is
+ * held only while whole buffers are at hand, never for the length of a client's body. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "registry/http_internal.h"
+
+#define FAST_FLUSH_NS 50000000 /* a buffer filled within this makes the next one twice as large */
+
+static void call_begin(struct req *r)
+{
+    int e = r->target.route->begin(r);
+
+    r->begun = true;
+    if (e < 0 && !reply_ready(r))
+        reply_error(r, e);
+    if (reply_ready(r))
+        r->ended = true; /* refused, or done without a body: nothing is open */
+}
+
+static void call_data(struct req *r)
+{
+    int e;
+
+    if (r->stream_err || r->drain.len == 0)
+        return;
+    e = r->target.route->data(r, buf_str(&r->drain));
+    metric_add(METRIC_http_received_bytes_total, (int64_t)r->drain.len);
+    buf_clear(&r->drain);
+    if (e < 0)
+        r->stream_err = e;
+}
+
+static void swap_buffers(struct req *r)
+{
+    struct buf filled = r->fill;
+
+    r->fill = r->drain;
+    r->drain = filled;
+}
+
+static void call_run(struct req *r)
+{
+    const struct route *route = r->target.route;
+    int e;
+
+    if (route->body == BODY_STREAM && !r->begun) {
+        call_begin(r); /* a stream without a body: both steps in one job */
+        if (reply_ready(r))
+            return;
+    }
+    if (route->body == BODY_STREAM) {
+        call_data(r);
+        swap_buffers(r);
+        call_data(r);
+    }
+    r->ended = true;
+    e = r->stream_err;
+    if (e < 0 && route->gone)
+        route->gone(r); /* a failed write: the session goes back to what is safe */
+    else
+        e = route->run(r);
+    if (e < 0 && !reply_ready(r))
+        reply_error(r, e);
+}
+
+static void call_gone(struct req *r)
+{
+    call_data(r);
+    swap_buffers(r);
+    call_data(r);
+    r->ended = true;
+    r->target.route->gone(r);
+}
+
+/* One job on a worker. Afterwards the request belongs to the event thread again, or, when the
+ * client vanished meanwhile, to this job alone. */
+static void job_main(struct work_item *item)
+{
+    struct req *r = (struct req *)item;
+    struct http *h = r->http;
+    bool resume, gone;
+
+    switch (r->job) {
+    case JOB_BEGIN:
+        call_begin(r);
+        break;
+    case JOB_DATA:
+        call_data(r);
+        break;
+    case JOB_RUN:
+        call_run(r);
+        break;
+    case JOB_GONE:
+        call_gone(r);
+        break;
+    }
+    mutex_lock(&r->mu);
+    r->running = false;
+    gone = r->gone;
+    resume = r->suspended && !gone;
+    r->suspended = false;
+    if (resume)
+        MHD_resume_connection(r->conn);
+    mutex_unlock(&r->mu);
+    if (gone) {
+        if (r->begun && !r->ended)
+            call_gone(r);
+        req_free(r);
+    }
+    atomic_fetch_sub(&h->jobs, 1);
+}
+
+static void start_job(struct req *r, enum job job, bool suspend)
+{
+    r->job = job;
+    r->item.fn = job_main;
+    mutex_lock(&r->mu);
+    r->running = true;
+    r->suspended = suspend;
+    if (suspend)
+        MHD_suspend_connection(r->conn);
+    mutex_unlock(&r->mu);
+    atomic_fetch_add(&r->http->jobs, 1);
+    if (job == JOB_DATA || job == JOB_GONE || r->begun) {
+        work_continue(r->http->workers, &r->item);
+        return;
+    }
+    if (work_submit(r->http->workers, &r->item) == 0)
+        return;
+    atomic_fetch_sub(&r->http->jobs, 1);
+    reply_error(r, -ERR_BUSY);
+    mutex_lock(&r->mu);
+    r->running = r->suspended = false;
+    MHD_resume_connection(r->conn);
+    mutex_unlock(&r->mu);
+}
+
+void body_run(struct req *r, enum job job)
+{
+    r->phase = PHASE_ANSWER;
+    start_job(r, job, true);
+}
+
+void body_start(struct req *r)
+{
+    r->phase = PHASE_BEGIN;
+    r->fill = BUF_INIT(HTTP_STREAM_BUFFER_MAX + HTTP_CONNECTION_MEMORY);
+    r->drain = BUF_INIT(HTTP_STREAM_BUFFER_MAX + HTTP_CONNECTION_MEMORY);
+    r->flush_at = HTTP_STREAM_BUFFER_MIN;
+    r->flushed_ns = r->start_ns;
+    start_job(r, JOB_BEGIN, true);
+}
+
+enum MHD_Result body_discard(struct req *r, size_t *size)
+{
+    r->discarded += *size;
+    *size = 0;
+    return r->discarded > HTTP_DISCARD_MAX ? MHD_NO : MHD_YES;
+}
+
+/* Gathers into memory; what passes the route's maximum, or the memory of all bodies, turns into an
+ * answer and the rest is dropped. */
+enum MHD_Result body_gather(struct req *r, const char *data, size_t *size)
+{
+    long long all = atomic_fetch_add(&r->http->gathered, (long long)*size) + (long long)*size;
+
+    buf_add(&r->body, str_make(data, *size));
+    metric_add(METRIC_http_received_bytes_total, (int64_t)*size);
+    if (buf_err(&r->body) == 0 && all <= HTTP_BODY_MEMORY_MAX) {
+        *size = 0;
+        return MHD_YES;
+    }
+    atomic_fetch_sub(&r->http->gathered, (long long)*size);
+    if (all > HTTP_BODY_MEMORY_MAX)
+        reply_error(r, -ERR_BUSY);
+    else
+        reply_error(r, err_set(&r->detail, buf_err(&r->body), "the body is larger than %zu bytes",
+                               r->target.route->body_max));
+    r->phase = PHASE_DISCARD;
+    return body_discard(r, size);
+}
+
+/* A slow client gets small buffers, a fast one large ones. */
+static void adapt_flush(struct req *r)
+{
+    int64_t now = clock_boot_ns();
+
+    if (now - r->flushed_ns < FAST_FLUSH_NS)
+        r->flush_at =
+            r->flush_at * 2 > HTTP_STREAM_BUFFER_MAX ? HTTP_STREAM_BUFFER_MAX : r->flush_at * 2;
+    else
+        r->flush_at = HTTP_STREAM_BUFFER_MIN;
+    r->flushed_ns = now;
+}
+
+enum MHD_Result body_stream(struct req *r, const char *data, size_t *size)
+{
+    bool running;
+
+    mutex_lock(&r->mu);
+    running = r->running;
+    if (running && r->fill.len + *size > r->flush_at) {
+        r->suspended = true;
+        MHD_suspend_connection(r->conn); /* consumes nothing; comes again after the job */
+        mutex_unlock(&r->mu);
+        return MHD_YES;
+    }
+    mutex_unlock(&r->mu);
+    if (!running && r->stream_err) {
+        r->discarded += *size;
+        if (r->discarded > HTTP_DISCARD_MAX)
+            return MHD_NO;
+        *size = 0;
+        return MHD_YES;
+    }
+    buf_add(&r->fill, str_make(data, *size));
+    if (buf_err(&r->fill))
+        return MHD_NO;
+    *size = 0;
+    if (running || r->fill.len < r->flush_at)
+        return MHD_YES;
+    swap_buffers(r);
+    adapt_flush(r);
+    start_job(r, JOB_DATA, false);
+    return MHD_YES;
+}
+
+bool body_abandon(struct req *r)
+{
+    bool running;
+
+    mutex_lock(&r->mu);
+    r->gone = true;
+    running = r->running;
+    mutex_unlock(&r->mu);
+    if (running)
+        return true; /* the job sees gone and frees */
+    if (!r->begun || r->ended || r->target.route->body != BODY_STREAM || !r->target.route->gone)
+        return false;
+    /* The client vanished in the middle: a worker keeps what arrived. */
+    r->job = JOB_GONE;
+    r->item.fn = job_main;
+    r->running = true;
+    atomic_fetch_add(&r->http->jobs, 1);
+    work_continue(r->http->workers, &r->item);
+    return true;
+}
+
+void req_free(struct req *r)
+{
+    atomic_fetch_sub(&r->http->gathered, (long long)r->body.len);
+    reply_drop(r);
+    buf_done(&r->body);
+    buf_done(&r->header_text);
+    buf_done(&r->fill);
+    buf_done(&r->drain);
+    mutex_done(&r->mu);
+    if (r->counted)
+        atomic_fetch_sub(&r->http->active, 1);
+    metric_add(METRIC_http_requests_active, -1);
+    free(r->uri);
+    free(r);
+}

@@ -1,0 +1,109 @@
+/* Inside of the HTTP front, shared by http.c (connections and phases), http_body.c (bodies and
+ * workers), http_shell.c (framing) and http_reply.c (answers). These four are the only users of
+ * libmicrohttpd.
+ *
+ * Ownership of a struct req: made at the request line, owned by the connection until the completion
+ * callback; a worker job on it keeps it alive
+ * (`running`): whoever of the two ends last frees it. Fields of "stream" are guarded by mu;
+ * everything else belongs to whoever handles the request just then: the event thread, or the one
+ * job while the connection is suspended. */
+#ifndef STOWAGE_REGISTRY_HTTP_INTERNAL_H
+#define STOWAGE_REGISTRY_HTTP_INTERNAL_H
+
+#include <microhttpd.h>
+#include <stdatomic.h>
+
+#include "base/thread.h"
+#include "base/work.h"
+#include "registry/http.h"
+
+#define REQ_HEADER_TEXT_MAX (16u << 10) /* all values of an answer's headers together */
+
+enum phase {
+    PHASE_HEADERS, /* headers complete, nothing decided */
+    PHASE_BEGIN,   /* suspended in the first call, begin() runs */
+    PHASE_DISCARD, /* body is dropped; then the answer that stands, or fast()/run() */
+    PHASE_GATHER,  /* body goes to memory */
+    PHASE_STREAM,  /* body goes through buffers to data() */
+    PHASE_ANSWER   /* the answer is ready when the connection resumes */
+};
+
+enum job { JOB_BEGIN, JOB_DATA, JOB_RUN, JOB_GONE };
+
+struct reply_header {
+    const char *name;
+    size_t offset; /* of the value in header_text */
+};
+
+struct req {
+    struct work_item item; /* first: jobs get it back */
+    struct http *http;
+    struct MHD_Connection *conn;
+    enum phase phase;
+    enum method method;
+    enum job job;
+    int64_t content_length;
+    int64_t start_ns;
+    uint64_t discarded;
+    char *uri;
+    struct str path, query;
+    bool expects_continue, has_body, close_after, counted;
+
+    struct MHD_Response *response;
+    struct answer *answer;
+    unsigned status;
+    size_t header_count;
+    struct buf header_text;
+
+    struct buf body; /* PHASE_GATHER */
+    void *state;
+
+    struct mutex mu;
+    struct buf fill, drain; /* stream: filled by the event thread, drained by the job */
+    bool running, suspended, gone, begun, ended;
+    int stream_err;
+    size_t flush_at;
+    int64_t flushed_ns;
+
+    /* Not cleared when the request is made. */
+    struct err_detail detail;
+    struct identity identity;
+    char id[17];
+    struct reply_header headers[HTTP_REPLY_HEADERS_MAX];
+    struct target target;
+};
+
+#define HTTP_LISTEN_MAX 16
+
+struct http {
+    struct app *app;
+    struct work *workers;
+    struct MHD_Daemon *daemons[HTTP_LISTEN_MAX];
+    char *unlink_paths[HTTP_LISTEN_MAX];
+    size_t daemon_count;
+    unsigned connections_max;
+    atomic_int active;     /* requests between headers and completion */
+    atomic_int jobs;       /* worker jobs on requests */
+    atomic_llong gathered; /* bytes of bodies in memory */
+};
+
+/* http_shell.c: the strict framing shell. 0 or -ERR_INVAL with a sentence; fills content_length,
+ * has_body, expects_continue. */
+int shell_check(struct req *r, const char *version);
+
+/* http_reply.c */
+enum MHD_Result reply_queue(struct req *r); /* queues what stands; event thread */
+bool reply_ready(const struct req *r);
+void reply_error(struct req *r, int err); /* makes the error answer */
+void reply_drop(struct req *r);           /* frees an answer that was never queued */
+
+/* http_body.c */
+enum MHD_Result body_discard(struct req *r, size_t *size);
+enum MHD_Result body_gather(struct req *r, const char *data, size_t *size);
+enum MHD_Result body_stream(struct req *r, const char *data, size_t *size);
+void body_start(struct req *r);             /* begin() of a stream, in the first call */
+void body_run(struct req *r, enum job job); /* suspends and hands to a worker */
+bool body_abandon(struct req *r); /* at completion: true when a job will free the request */
+void req_free(struct req *r);
+
+#endif

@@ -1,0 +1,122 @@
+/* The program: finds the command, reads its settings, runs it. Nothing else. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "registry/cmd.h"
+
+struct command {
+    const char *name, *args, *help;
+    int (*run)(const struct config *config, const struct opt_list *args);
+};
+
+static const struct command commands[] = {
+    {"serve", "[OPTION...]", "Serves the registry until it is told to stop.", cmd_serve},
+    {"export", "[OPTION...] NAME:TAG FILE.tar",
+     "Writes a tagged image or artifact as an OCI layout tar.", cmd_export},
+    {"import", "[OPTION...] FILE.tar NAME:TAG",
+     "Reads an OCI layout tar or a docker-archive tar under a tag.", cmd_import},
+    {"version", "", "Prints version, commit, bucket format and libraries.", cmd_version},
+    {"man", "", "Prints the manual page (roff).", cmd_man},
+    {"help", "", "Prints this.", cmd_help},
+};
+
+void cmd_complain(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    fputs("stowage: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+}
+
+static void print(const struct buf *text)
+{
+    if (text->len)
+        fwrite(text->at, 1, text->len, stdout);
+}
+
+int cmd_help(const struct config *config, const struct opt_list *args)
+{
+    struct buf text auto_buf = BUF_INIT(64u << 10);
+
+    (void)config, (void)args;
+    buf_add(&text, STR("Stowage, an OCI container and artifact registry whose whole state lives in "
+                       "an object store.\n\nUsage:\n"));
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        buf_addf(&text, "  stowage %s%s%s\n      %s\n", commands[i].name,
+                 commands[i].args[0] ? " " : "", commands[i].args, commands[i].help);
+    buf_add(&text, STR("\nOptions (environment variable in brackets):\n"));
+    opt_help(config_specs, config_spec_count, &text);
+    print(&text);
+    return EXIT_OK;
+}
+
+int cmd_man(const struct config *config, const struct opt_list *args)
+{
+    struct buf text auto_buf = BUF_INIT(64u << 10);
+
+    (void)config, (void)args;
+    buf_add(&text, STR(".TH STOWAGE 1\n.SH NAME\nstowage \\- OCI container and artifact "
+                       "registry\n.SH SYNOPSIS\n"));
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        buf_addf(&text, ".B stowage %s\n%s\n.br\n", commands[i].name, commands[i].args);
+    buf_add(&text, STR(".SH COMMANDS\n"));
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        buf_addf(&text, ".TP\n.B %s\n%s\n", commands[i].name, commands[i].help);
+    buf_add(&text, STR(".SH OPTIONS\n"));
+    opt_roff(config_specs, config_spec_count, &text);
+    buf_add(&text, STR(".SH EXIT STATUS\n0: done. 1: could not, with a sentence on standard error. "
+                       "2: wrong usage.\n"));
+    print(&text);
+    return EXIT_OK;
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return find_command("help");
+    if (strcmp(name, "--version") == 0)
+        return find_command("version");
+    return NULL;
+}
+
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    struct err_detail why = {""};
+    struct config config = {NULL};
+    struct opt_list args = {.count = 0};
+    const struct command *command;
+
+    if (argc < 2) {
+        cmd_complain("which command? serve, export, import, version; see stowage --help");
+        return EXIT_USAGE;
+    }
+    command = find_command(argv[1]);
+    if (!command) {
+        cmd_complain("there is no command \"%s\"; see stowage --help", argv[1]);
+        return EXIT_USAGE;
+    }
+    if (wants_help(argc - 2, argv + 2))
+        return cmd_help(NULL, NULL);
+    if (opt_parse(config_specs, config_spec_count, argc - 2, argv + 2, &config, &args, &why) < 0) {
+        cmd_complain("%s; see stowage --help", why.text);
+        return EXIT_USAGE;
+    }
+    log_set_level((enum log_level)config.log_level);
+    return command->run(&config, &args);
+}

@@ -1,0 +1,205 @@
+/* Paths are split on '/' first and decoded after (R11), and read from the right end, since
+ * components of a name may themselves be called manifests, blobs or tags (R9). */
+#include "registry/route.h"
+
+#include <assert.h>
+
+#include "base/enc.h"
+#include "manifests/manifest.h"
+#include "manifests/name.h"
+#include "registry/api.h"
+#include "registry/routes.def"
+
+#define SEGMENTS_MAX 256
+
+static const struct route routes[] = {
+#define ROUTE_ROW(res, meth, act, kind, max, fast, run, begin, data, gone)                         \
+    {RESOURCE_##res, METHOD_##meth, ACTION_##act, BODY_##kind, max, fast, run, begin, data, gone},
+    ROUTES(ROUTE_ROW)
+#undef ROUTE_ROW
+};
+
+static const char *const method_names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"};
+
+struct path {
+    struct str at[SEGMENTS_MAX];
+    size_t count;
+};
+
+static bool path_split(struct str raw, struct path *p)
+{
+    p->count = 0;
+    raw = str_skip(raw, 1);
+    for (;;) {
+        ptrdiff_t slash = str_find(raw, '/');
+
+        if (p->count == SEGMENTS_MAX)
+            return false;
+        p->at[p->count++] = slash < 0 ? raw : str_head(raw, (size_t)slash);
+        if (slash < 0)
+            return true;
+        raw = str_skip(raw, (size_t)slash + 1);
+    }
+}
+
+static bool seg_is(const struct path *p, size_t from_right, const char *word)
+{
+    return p->count > from_right && str_eq(p->at[p->count - 1 - from_right], str_of(word));
+}
+
+/* Resource of a path below /v2/, and how many segments at its right end are not the name. */
+static enum resource resource_of(const struct path *p, size_t *ret_tail)
+{
+    size_t n = p->count; /* at[0] is "v2" */
+
+    *ret_tail = n - 1;
+    if (n == 1 || (n == 2 && p->at[1].len == 0))
+        return RESOURCE_PING;
+    if (n == 2 && seg_is(p, 0, "_catalog"))
+        return RESOURCE_CATALOG;
+    if (n >= 4 && seg_is(p, 0, "discover") && seg_is(p, 1, "ext") && seg_is(p, 2, "_oci")) {
+        *ret_tail = 3;
+        return n == 4 ? RESOURCE_DISCOVER : RESOURCE_REPO_DISCOVER;
+    }
+    *ret_tail = 2;
+    if (n >= 4 && seg_is(p, 1, "manifests"))
+        return RESOURCE_MANIFEST;
+    if (n >= 5 && seg_is(p, 1, "uploads") && seg_is(p, 2, "blobs")) {
+        *ret_tail = 3;
+        return p->at[n - 1].len == 0 ? RESOURCE_UPLOADS : RESOURCE_UPLOAD;
+    }
+    if (n >= 4 && seg_is(p, 1, "blobs"))
+        return seg_is(p, 0, "uploads") ? RESOURCE_UPLOADS : RESOURCE_BLOB;
+    if (n >= 4 && seg_is(p, 1, "referrers"))
+        return RESOURCE_REFERRERS;
+    if (n >= 4 && seg_is(p, 1, "tags") && seg_is(p, 0, "list"))
+        return RESOURCE_TAGS;
+    return RESOURCE_NONE;
+}
+
+/* Appends the decoded segment; escapes may hide neither a separator nor an end nor a way out. */
+static int add_segment(struct buf *out, struct str raw)
+{
+    size_t start = out->len;
+    struct str plain;
+    int r;
+
+    if (raw.len == 0)
+        return -ERR_INVAL;
+    if (str_find(raw, '%') < 0) {
+        buf_add(out, raw);
+    } else {
+        r = url_decode(out, raw, false);
+        if (r < 0)
+            return r;
+    }
+    if (buf_err(out))
+        return buf_err(out);
+    plain = str_skip(buf_str(out), start);
+    if (str_find(plain, '/') >= 0 || (plain.len && memchr(plain.at, 0, plain.len)) ||
+        str_eq(plain, STR(".")) || str_eq(plain, STR("..")))
+        return -ERR_INVAL;
+    return 0;
+}
+
+/* Decodes name and reference into ret->text. */
+static int fill_target(const struct path *p, size_t tail, struct target *ret,
+                       struct err_detail *detail)
+{
+    struct buf text auto_buf = BUF_INIT(ROUTE_TEXT_MAX);
+    size_t name_len, first = 1, last = p->count - tail;
+    bool has_reference = ret->resource == RESOURCE_MANIFEST || ret->resource == RESOURCE_BLOB ||
+                         ret->resource == RESOURCE_UPLOAD || ret->resource == RESOURCE_REFERRERS;
+    int r = 0;
+
+    for (size_t i = first; i < last && r == 0; i++) {
+        if (i > first)
+            buf_addc(&text, '/');
+        r = add_segment(&text, p->at[i]);
+    }
+    name_len = text.len;
+    if (r == 0 && has_reference)
+        r = add_segment(&text, p->at[p->count - 1]);
+    if (r == 0)
+        r = buf_err(&text);
+    if (r < 0 || !name_valid(str_head(buf_str(&text), name_len))) {
+        ret->resource = RESOURCE_NONE; /* NAME_INVALID, whatever the resource */
+        return err_set(detail, -ERR_INVAL,
+                       "the repository name must be lower-case letters and digits with single "
+                       "separators between them, at most %d bytes",
+                       NAME_MAX_LEN);
+    }
+    memcpy(ret->text, text.at, text.len);
+    ret->name = str_make(ret->text, name_len);
+    ret->reference = str_make(ret->text + name_len, text.len - name_len);
+    return 0;
+}
+
+static int find_route(struct target *t, enum method method, struct err_detail *detail)
+{
+    enum method wanted = method == METHOD_HEAD ? METHOD_GET : method;
+
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++)
+        if (routes[i].resource == t->resource && routes[i].method == wanted) {
+            t->route = &routes[i];
+            return 0;
+        }
+    return err_set(detail, -ERR_UNSUPPORTED, "the method is not supported on this path");
+}
+
+static enum resource resource_outside(struct str path)
+{
+    if (str_eq(path, STR("/livez")))
+        return RESOURCE_LIVEZ;
+    if (str_eq(path, STR("/readyz")))
+        return RESOURCE_READYZ;
+    if (str_eq(path, STR("/metrics")))
+        return RESOURCE_METRICS;
+    return RESOURCE_NONE;
+}
+
+int route_resolve(struct str raw, enum method method, struct target *ret, struct err_detail *detail)
+{
+    struct path p;
+    size_t tail;
+    int r;
+
+    *ret = (struct target){.v2 = str_eq(raw, STR("/v2")) || str_starts(raw, STR("/v2/"))};
+    if (!ret->v2) {
+        ret->resource = resource_outside(raw);
+        if (ret->resource == RESOURCE_NONE)
+            return err_set(detail, -ERR_NOTFOUND, "there is nothing at this path");
+        return find_route(ret, method, detail);
+    }
+    if (raw.len > ROUTE_PATH_MAX || !path_split(raw, &p))
+        return err_set(detail, -ERR_INVAL, "the path is too long");
+    ret->resource = resource_of(&p, &tail);
+    if (ret->resource == RESOURCE_NONE)
+        return err_set(detail, -ERR_NOTFOUND, "there is nothing at this path");
+    if (p.count > 1 + tail) {
+        r = fill_target(&p, tail, ret, detail);
+        if (r < 0)
+            return r;
+    }
+    r = find_route(ret, method, detail);
+    if (r < 0)
+        return r;
+    if (ret->route->method != METHOD_GET && ret->name.len && name_reserved(ret->name))
+        return err_set(detail, -ERR_UNSUPPORTED,
+                       "names that start with a point in time are read-only views");
+    return 0;
+}
+
+void route_allow(enum resource resource, struct buf *out)
+{
+    bool first = true;
+
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+        if (routes[i].resource != resource)
+            continue;
+        buf_addf(out, "%s%s", first ? "" : ", ", method_names[routes[i].method]);
+        if (routes[i].method == METHOD_GET)
+            buf_add(out, STR(", HEAD"));
+        first = false;
+    }
+}

@@ -1,0 +1,74 @@
+/* Path grammar -> resource, name, reference -> route (R1-R15). 404 and 405 are decided here only.
+ * Pure but for the table; any thread. */
+#ifndef STOWAGE_REGISTRY_ROUTE_H
+#define STOWAGE_REGISTRY_ROUTE_H
+
+#include "auth/access.h"
+#include "base/buf.h"
+
+struct req;
+
+enum method {
+    METHOD_GET,
+    METHOD_HEAD,
+    METHOD_POST,
+    METHOD_PUT,
+    METHOD_PATCH,
+    METHOD_DELETE,
+    METHOD_OTHER
+};
+
+enum resource {
+    RESOURCE_NONE,
+    RESOURCE_PING,
+    RESOURCE_CATALOG,
+    RESOURCE_DISCOVER,
+    RESOURCE_REPO_DISCOVER,
+    RESOURCE_MANIFEST,
+    RESOURCE_BLOB,
+    RESOURCE_UPLOADS,
+    RESOURCE_UPLOAD,
+    RESOURCE_TAGS,
+    RESOURCE_REFERRERS,
+    RESOURCE_LIVEZ,
+    RESOURCE_READYZ,
+    RESOURCE_METRICS
+};
+
+enum body_kind { BODY_NONE, BODY_MEM, BODY_STREAM };
+
+struct route {
+    enum resource resource;
+    enum method method;
+    enum action action;
+    enum body_kind body;
+    size_t body_max; /* BODY_MEM */
+    int (*fast)(struct req *r);
+    int (*run)(struct req *r);
+    int (*begin)(struct req *r);
+    int (*data)(struct req *r, struct str bytes);
+    void (*gone)(struct req *r);
+};
+
+#define ROUTE_PATH_MAX 4096 /* raw path bytes that are looked at; longer is 404 */
+#define ROUTE_TEXT_MAX 1536 /* decoded name and reference together */
+
+/* What a path means. name and reference point into text. */
+struct target {
+    enum resource resource;
+    const struct route *route;
+    struct str name;      /* valid by R1, R2 when the resource belongs to a repository */
+    struct str reference; /* tag, digest or session id as given, not yet checked */
+    bool v2;              /* the path is below /v2/ */
+    char text[ROUTE_TEXT_MAX];
+};
+
+/* 0; -ERR_NOTFOUND (no such path), -ERR_INVAL (name or escape malformed: NAME_INVALID),
+ * -ERR_UNSUPPORTED (405: ret->resource is set, Allow by route_allow). ret->v2 is right in every
+ * case. The reserved names at-... refuse writes with -ERR_UNSUPPORTED, too. */
+int route_resolve(struct str raw_path, enum method method, struct target *ret,
+                  struct err_detail *detail) must_check;
+/* "GET, HEAD, PUT" of the resource. */
+void route_allow(enum resource resource, struct buf *out);
+
+#endif
