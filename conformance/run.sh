@@ -12,6 +12,8 @@ readonly SUITE_NAMES="oci-conformance conformance conformance-new conformance-1.
 readonly START_SECONDS_MAX=30
 readonly STOP_SECONDS_MAX=30
 readonly SUITE_SECONDS_MAX=600
+readonly LISTENING='.*listening on http://\(127\.0\.0\.1:[0-9]*\).*'
+readonly SANITIZER='ERROR: [A-Za-z]*Sanitizer|runtime error:|WARNING: ThreadSanitizer'
 
 # name | generation | reference policy | settings | expectation (for check.py)
 readonly RUNS="
@@ -135,7 +137,7 @@ node_start() {
         >"$home/out" 2>"$home/err" </dev/null &
     node=$!
     for ((tick = 0; tick < START_SECONDS_MAX * 10; tick++)); do
-        address=$(sed -n 's,.*listening on http://\(127\.0\.0\.1:[0-9]*\).*,\1,p' "$home/out" | head -n 1)
+        address=$(sed -n "s,$LISTENING,\\1,p" "$home/out" | head -n 1)
         [ -z "$address" ] || return 0
         kill -0 "$node" 2>/dev/null || break
         sleep 0.1
@@ -166,7 +168,7 @@ node_stop() {
         say "  the node ended with status $status"
         bad=1
     fi
-    if grep -E 'ERROR: [A-Za-z]*Sanitizer|runtime error:|WARNING: ThreadSanitizer' "$home/err" >"$home/san"; then
+    if grep -E "$SANITIZER" "$home/err" >"$home/san"; then
         say "  sanitizer: $(head -n 1 "$home/san")"
         bad=1
     fi
