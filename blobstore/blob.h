@@ -1,5 +1,6 @@
-/* Blob records, data objects, links (docs/bucket-format.md sections 4 and 5). Content-addressed bytes; knows neither manifests nor tags: who
- * may read what is decided by the owner of the repository's log, who passes u (number of the digest's last unlink). Any thread; calls may block
+/* Blob records, data objects, links (docs/bucket-format.md sections 4 and 5). Content-addressed
+ * bytes; knows neither manifests nor tags: who may read what is decided by the owner of the
+ * repository's log, who passes u (number of the digest's last unlink). Any thread; calls may block
  * except *_nowait. */
 #ifndef STOWAGE_BLOBSTORE_BLOB_H
 #define STOWAGE_BLOBSTORE_BLOB_H
@@ -7,10 +8,10 @@
 #include "blobstore/keys.h"
 #include "blobstore/node.h"
 
-#define BLOB_INLINE_MAX    (64u << 10) /* blobs up to this lie in their record */
-#define BLOB_MANIFEST_MAX  (4u << 20)  /* manifests always do */
-#define BLOB_HEADER_MAX    256         /* bytes of a record's header line */
-#define BLOB_DATA_ID_MAX   128
+#define BLOB_INLINE_MAX   (64u << 10) /* blobs up to this lie in their record */
+#define BLOB_MANIFEST_MAX (4u << 20)  /* manifests always do */
+#define BLOB_HEADER_MAX   256         /* bytes of a record's header line */
+#define BLOB_DATA_ID_MAX  128
 
 struct blobs; /* per node: bounded cache of record headers */
 int blobs_new(struct node *n, struct blobs **ret) must_check;
@@ -20,50 +21,67 @@ struct node *blobs_node(const struct blobs *b);
 struct blob_info {
     uint64_t size;
     unsigned g;
-    uint32_t header_len;                 /* where inline bytes start in the record */
-    char data_id[BLOB_DATA_ID_MAX + 1];  /* empty: bytes are in the record */
+    uint32_t header_len;                /* where inline bytes start in the record */
+    char data_id[BLOB_DATA_ID_MAX + 1]; /* empty: bytes are in the record */
 };
 
-/* The record of a digest. -ERR_NOTFOUND; -ERR_CORRUPT (key logged) when its header is damaged. A found header is cached: records never change.
- * nowait answers from the cache only: 0 or -ERR_AGAIN. */
-int blob_info(struct blobs *b, const struct digest *d, struct blob_info *ret, struct err_detail *detail) must_check;
+/* The record of a digest. -ERR_NOTFOUND; -ERR_CORRUPT (key logged) when its header is damaged. A
+ * found header is cached: records never change. nowait answers from the cache only: 0 or
+ * -ERR_AGAIN. */
+int blob_info(struct blobs *b, const struct digest *d, struct blob_info *ret,
+              struct err_detail *detail) must_check;
 int blob_info_nowait(struct blobs *b, const struct digest *d, struct blob_info *ret) must_check;
 /* The record of one generation, past the cache (B19 asks for exactly that one). */
-int blob_info_at(struct blobs *b, const struct digest *d, unsigned g, struct blob_info *ret, struct err_detail *detail) must_check;
+int blob_info_at(struct blobs *b, const struct digest *d, unsigned g, struct blob_info *ret,
+                 struct err_detail *detail) must_check;
 
-/* Makes a record that holds the bytes. 0 also when the record exists already (then durable). The digest is the caller's word. */
-int blob_create_inline(struct blobs *b, const struct digest *d, struct str bytes, struct err_detail *detail) must_check;
-/* Makes a record that names data id, which exists. When another record won: reads it back, removes data/<id> only if the record names another id
- * (B9), and returns 0. */
-int blob_create_record(struct blobs *b, const struct digest *d, uint64_t size, struct str data_id, unsigned g,
+/* Makes a record that holds the bytes. 0 also when the record exists already (then durable). The
+ * digest is the caller's word. */
+int blob_create_inline(struct blobs *b, const struct digest *d, struct str bytes,
                        struct err_detail *detail) must_check;
+/* Makes a record that names data id, which exists. When another record won: reads it back, removes
+ * data/<id> only if the record names another id (B9), and returns 0. */
+int blob_create_record(struct blobs *b, const struct digest *d, uint64_t size, struct str data_id,
+                       unsigned g, struct err_detail *detail) must_check;
 
-/* All bytes, verified against the digest: -ERR_CORRUPT (key logged) and nothing otherwise. For records up to max bytes (-ERR_TOOBIG). */
-int blob_read(struct blobs *b, const struct digest *d, size_t max, struct buf *out, struct err_detail *detail) must_check;
+/* All bytes, verified against the digest: -ERR_CORRUPT (key logged) and nothing otherwise. For
+ * records up to max bytes (-ERR_TOOBIG). */
+int blob_read(struct blobs *b, const struct digest *d, size_t max, struct buf *out,
+              struct err_detail *detail) must_check;
 
-/* Bytes as a range of a file, for sendfile (stores with files). The file's length was checked against the record: shorter or longer is
- * -ERR_CORRUPT (key logged), never wrong bytes. */
+/* Bytes as a range of a file, for sendfile (stores with files). The file's length was checked
+ * against the record: shorter or longer is -ERR_CORRUPT (key logged), never wrong bytes. */
 struct blob_body {
     int fd; /* the caller's */
     uint64_t offset, size;
 };
-int blob_open(struct blobs *b, const struct digest *d, const struct blob_info *info, struct blob_body *ret,
-              struct err_detail *detail) must_check;
+int blob_open(struct blobs *b, const struct digest *d, const struct blob_info *info,
+              struct blob_body *ret, struct err_detail *detail) must_check;
 
-/* Links. u as in B11. exists = the link key is there and durable (the record's existence is a question to blob_info). */
-int blob_link_create(struct blobs *b, struct str repo, const struct digest *d, uint64_t u, struct err_detail *detail) must_check;
-int blob_link_exists(struct blobs *b, struct str repo, const struct digest *d, uint64_t u, struct err_detail *detail) must_check;
-int blob_link_exists_nowait(struct blobs *b, struct str repo, const struct digest *d, uint64_t u) must_check;
-int blob_link_remove(struct blobs *b, struct str repo, const struct digest *d, uint64_t u, struct err_detail *detail) must_check;
-/* Many existence checks at once: ret_found[i] says whether link and record of digests[i] (with u[i]) are there. */
-int blob_links_exist(struct blobs *b, struct str repo, const struct digest *digests, const uint64_t *u, size_t count,
-                     bool *ret_found, struct err_detail *detail) must_check;
-/* Calls fn for repositories that have a link of the digest (any u), until non-zero, which is returned; at most BLOB_MOUNT_SCAN_MAX. */
+/* Links. u as in B11. exists = the link key is there and durable (the record's existence is a
+ * question to blob_info). */
+int blob_link_create(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
+                     struct err_detail *detail) must_check;
+int blob_link_exists(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
+                     struct err_detail *detail) must_check;
+int blob_link_exists_nowait(struct blobs *b, struct str repo, const struct digest *d,
+                            uint64_t u) must_check;
+int blob_link_remove(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
+                     struct err_detail *detail) must_check;
+/* Many existence checks at once: ret_found[i] says whether link and record of digests[i] (with
+ * u[i]) are there. */
+int blob_links_exist(struct blobs *b, struct str repo, const struct digest *digests,
+                     const uint64_t *u, size_t count, bool *ret_found,
+                     struct err_detail *detail) must_check;
+/* Calls fn for repositories that have a link of the digest (any u), until non-zero, which is
+ * returned; at most BLOB_MOUNT_SCAN_MAX. */
 #define BLOB_MOUNT_SCAN_MAX 1000
-int blob_each_link(struct blobs *b, const struct digest *d, int (*fn)(struct str repo, uint64_t u, void *arg), void *arg,
+int blob_each_link(struct blobs *b, const struct digest *d,
+                   int (*fn)(struct str repo, uint64_t u, void *arg), void *arg,
                    struct err_detail *detail) must_check;
 
 /* Parses a record's header line: pure, for fuzzing and readers. */
-int blob_header_parse(struct str bytes, struct blob_info *ret, struct err_detail *detail) must_check;
+int blob_header_parse(struct str bytes, struct blob_info *ret,
+                      struct err_detail *detail) must_check;
 
 #endif

@@ -1,5 +1,6 @@
-/* Every key name of the bucket (docs/bucket-format.md section 2). Nobody else builds keys. Functions append to a buf made with
- * BUF_INIT(STORE_KEY_MAX); names and digests are valid by contract (asserted). Any thread. */
+/* Every key name of the bucket (docs/bucket-format.md section 2). Nobody else builds keys.
+ * Functions append to a buf made with BUF_INIT(STORE_KEY_MAX); names and digests are valid by
+ * contract (asserted). Any thread. */
 #ifndef STOWAGE_BLOBSTORE_KEYS_H
 #define STOWAGE_BLOBSTORE_KEYS_H
 
@@ -25,12 +26,13 @@ void keys_links_of(struct buf *out, const struct digest *d, unsigned g);
 /* Repository name and u out of a key under keys_links_of; false when it is not one. */
 bool keys_link_parse(struct str key, struct buf *ret_repo, uint64_t *ret_u);
 
-/* Prefixes of logs. A deep log has entries at <prefix>/_log/<16>/<20>, a flat one (sessions) at <prefix>/<20>. */
+/* Prefixes of logs. A deep log has entries at <prefix>/_log/<16>/<20>, a flat one (sessions) at
+ * <prefix>/<20>. */
 void keys_repo(struct buf *out, struct str repo);          /* "repos/<name>" */
 void keys_session(struct buf *out, struct str session_id); /* "uploads/<id>" */
-#define KEYS_CATALOG   "catalog"
-#define KEYS_SECRET    "secret"
-#define KEYS_UPLOADS   "uploads/"
+#define KEYS_CATALOG "catalog"
+#define KEYS_SECRET  "secret"
+#define KEYS_UPLOADS "uploads/"
 void keys_log_entry(struct buf *out, struct str prefix, bool deep, uint64_t seq);
 /* "uploads/<id>/<20>" -> id and number. */
 bool keys_session_parse(struct str key, struct str *ret_id, uint64_t *ret_seq);

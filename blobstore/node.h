@@ -1,5 +1,6 @@
-/* One running registry process on one store: its identity, the registry's format object and secrets. Everything below HTTP hangs off
- * a node, so that tests can run several in one process. Immutable after open except the secrets; any thread. */
+/* One running registry process on one store: its identity, the registry's format object and
+ * secrets. Everything below HTTP hangs off a node, so that tests can run several in one process.
+ * Immutable after open except the secrets; any thread. */
 #ifndef STOWAGE_BLOBSTORE_NODE_H
 #define STOWAGE_BLOBSTORE_NODE_H
 
@@ -10,8 +11,8 @@
 
 struct node;
 
-/* Reads or creates `format` and the first secret. -ERR_VERSION when the bucket was written by a newer version. The store is borrowed and
- * must outlive the node. */
+/* Reads or creates `format` and the first secret. -ERR_VERSION when the bucket was written by a
+ * newer version. The store is borrowed and must outlive the node. */
 int node_open(struct store *store, struct node **ret, struct err_detail *detail) must_check;
 void node_free(struct node *n);
 void node_freep(struct node **n);
@@ -21,8 +22,9 @@ struct store *node_store(const struct node *n);
 struct str node_id(const struct node *n);       /* 32 hex digits, new at each open */
 struct str node_registry(const struct node *n); /* registry id of `format` */
 
-/* Keys derived for a use (one label per use), newest first; index 0 signs. False past the last. Another process may have added a secret:
- * a verifier that fails on all known ones calls node_refresh_secrets and tries once more. */
+/* Keys derived for a use (one label per use), newest first; index 0 signs. False past the last.
+ * Another process may have added a secret: a verifier that fails on all known ones calls
+ * node_refresh_secrets and tries once more. */
 bool node_key(struct node *n, struct str label, unsigned index, uint8_t out[HMAC_BYTES]);
 int node_refresh_secrets(struct node *n, struct err_detail *detail) must_check;
 

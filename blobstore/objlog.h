@@ -1,11 +1,12 @@
-/* The log primitive: numbered entries, each created once (docs/bucket-format.md section 3; design sections 4 and 6). The numbered create is the
- * only commit there is. This module knows the envelope (seq, prev, node, nonce, ts), not the operations.
+/* The log primitive: numbered entries, each created once (docs/bucket-format.md section 3; design
+ * sections 4 and 6). The numbered create is the only commit there is. This module knows the
+ * envelope (seq, prev, node, nonce, ts), not the operations.
  *
- * Invariants kept here: I1 entries are dense, chained, never change; I2 an acknowledged operation is in the history exactly once, an
- * unacknowledged one at most once; I9 ts strictly rises.
+ * Invariants kept here: I1 entries are dense, chained, never change; I2 an acknowledged operation
+ * is in the history exactly once, an unacknowledged one at most once; I9 ts strictly rises.
  *
- * Thread rule: a struct objlog belongs to one holder at a time for append and follow (its owner's commit order); objlog_probe may be called by
- * any thread with a position of its own. */
+ * Thread rule: a struct objlog belongs to one holder at a time for append and follow (its owner's
+ * commit order); objlog_probe may be called by any thread with a position of its own. */
 #ifndef STOWAGE_BLOBSTORE_OBJLOG_H
 #define STOWAGE_BLOBSTORE_OBJLOG_H
 
@@ -13,13 +14,13 @@
 #include "blobstore/keys.h"
 #include "blobstore/node.h"
 
-#define OBJLOG_ENTRY_MAX      (9u << 20)  /* bytes of one entry with everything */
-#define OBJLOG_BATCH_OPS_MAX  256
-#define OBJLOG_BATCH_MAX      (1u << 20)  /* bytes of operations in a batch */
-#define OBJLOG_OP_MAX         (8u << 20)  /* bytes of one operation alone */
-#define OBJLOG_VALID_MS       60000       /* D: a create is sent only within this of its validation */
-#define OBJLOG_DECIDE_MS      20000       /* a commit answers within this, "unknown" if need be */
-#define OBJLOG_HASH_BYTES     32
+#define OBJLOG_ENTRY_MAX     (9u << 20) /* bytes of one entry with everything */
+#define OBJLOG_BATCH_OPS_MAX 256
+#define OBJLOG_BATCH_MAX     (1u << 20) /* bytes of operations in a batch */
+#define OBJLOG_OP_MAX        (8u << 20) /* bytes of one operation alone */
+#define OBJLOG_VALID_MS      60000      /* D: a create is sent only within this of its validation */
+#define OBJLOG_DECIDE_MS     20000      /* a commit answers within this, "unknown" if need be */
+#define OBJLOG_HASH_BYTES    32
 
 struct objlog;
 
@@ -56,31 +57,37 @@ void objlog_free(struct objlog *l);
 void objlog_freep(struct objlog **l);
 #define auto_objlog auto_of(objlog_freep)
 
-/* Is there an entry after seq? One store_probe: 0 = none (the position is the head as of now), -ERR_AGAIN = perhaps: follow on a worker. */
+/* Is there an entry after seq? One store_probe: 0 = none (the position is the head as of now),
+ * -ERR_AGAIN = perhaps: follow on a worker. */
 int objlog_probe(const struct objlog *l, uint64_t seq) must_check;
 
-/* Applies entries after *pos in order until one is absent, moving *pos behind each applied one. apply's first non-zero stops and is returned.
- * -ERR_CORRUPT: an entry does not parse or `prev` does not match (alarm raised). -ERR_VERSION. */
+/* Applies entries after *pos in order until one is absent, moving *pos behind each applied one.
+ * apply's first non-zero stops and is returned. -ERR_CORRUPT: an entry does not parse or `prev`
+ * does not match (alarm raised). -ERR_VERSION. */
 int objlog_follow(struct objlog *l, struct objlog_pos *pos, objlog_apply_fn apply, void *arg,
                   struct err_detail *detail) must_check;
 
 /* Reads one entry (for checks of a checkpoint's position, history): -ERR_NOTFOUND. */
-int objlog_read(struct objlog *l, uint64_t seq, objlog_apply_fn apply, void *arg, struct err_detail *detail) must_check;
+int objlog_read(struct objlog *l, uint64_t seq, objlog_apply_fn apply, void *arg,
+                struct err_detail *detail) must_check;
 
-/* Commits one entry at pos->seq + 1. ops: the JSON array text; payload: bytes to follow (may be empty).
- * validated_ms: clock_boot_ms of the probe on which the operations were validated; past OBJLOG_VALID_MS nothing is sent: -ERR_NOTCOMMITTED.
- *   0               committed; *pos is the new entry; *ret_entry (may be NULL) is valid until the next call
- *   -ERR_EXISTS     certainly not committed: another entry stands there; follow, validate again, append again
- *   -ERR_NOTCOMMITTED  certainly not committed (with a reason)
- *   -ERR_UNKNOWN    undecided within OBJLOG_DECIDE_MS; the log is unsettled: the next append first settles that number with an empty entry
- *   -ERR_NOSPACE and other certain errors: not committed
- * Read-after-failure: after anything but success of the create the key is read: mine = won, another's = lost, absent = the same bytes again. */
-int objlog_append(struct objlog *l, struct objlog_pos *pos, struct str ops, struct str payload, int64_t validated_ms,
-                  const struct objlog_entry **ret_entry, struct err_detail *detail) must_check;
+/* Commits one entry at pos->seq + 1. ops: the JSON array text; payload: bytes to follow (may be
+ * empty). validated_ms: clock_boot_ms of the probe on which the operations were validated; past
+ * OBJLOG_VALID_MS nothing is sent: -ERR_NOTCOMMITTED. 0               committed; *pos is the new
+ * entry; *ret_entry (may be NULL) is valid until the next call -ERR_EXISTS     certainly not
+ * committed: another entry stands there; follow, validate again, append again -ERR_NOTCOMMITTED
+ * certainly not committed (with a reason) -ERR_UNKNOWN    undecided within OBJLOG_DECIDE_MS; the
+ * log is unsettled: the next append first settles that number with an empty entry -ERR_NOSPACE and
+ * other certain errors: not committed Read-after-failure: after anything but success of the create
+ * the key is read: mine = won, another's = lost, absent = the same bytes again. */
+int objlog_append(struct objlog *l, struct objlog_pos *pos, struct str ops, struct str payload,
+                  int64_t validated_ms, const struct objlog_entry **ret_entry,
+                  struct err_detail *detail) must_check;
 bool objlog_unsettled(const struct objlog *l);
 
-/* Parses an object's bytes as entry seq of log name: pure, for fuzzing and readers. The json_doc owns what e points to. */
-int objlog_parse(struct str raw, struct str name, uint64_t seq, struct objlog_entry *ret, struct json_doc **ret_doc,
-                 struct err_detail *detail) must_check;
+/* Parses an object's bytes as entry seq of log name: pure, for fuzzing and readers. The json_doc
+ * owns what e points to. */
+int objlog_parse(struct str raw, struct str name, uint64_t seq, struct objlog_entry *ret,
+                 struct json_doc **ret_doc, struct err_detail *detail) must_check;
 
 #endif

@@ -1,0 +1,247 @@
+/* How a session becomes a blob (docs/bucket-format.md section 7, B17, B18; design section 7).
+ *
+ * Small: record and link, no `close`: there is no data object that a sweep could find without its
+ * record. Stream: everything is saved, `close` is won, then data object, record, link, in this
+ * order. Whoever finds a won `close` without its record rolls it forward the same way; all roads
+ * make the same record of the same id. */
+#include <assert.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "blobstore/upload_internal.h"
+
+#define CLOSE_TRIES_MAX  3 /* of making the data object */
+#define CLOSE_PAUSE_MS   50
+#define CLOSE_READ_BYTES (1u << 20)
+#define CLOSE_GENERATION 0u
+#define CLOSE_OPS_MAX    1024
+
+/* ---- digest */
+
+static int digest_of_stream(struct upload *u, enum digest_alg alg, struct digest *ret,
+                            struct err_detail *detail)
+{
+    struct buf chunk auto_buf = BUF_INIT(CLOSE_READ_BYTES);
+    struct hasher h;
+    int r = upload_need_stream(u, detail);
+
+    if (r < 0)
+        return r;
+    hasher_init(&h, alg);
+    for (uint64_t at = 0; at < u->size; at += chunk.len) {
+        uint64_t left = u->size - at;
+        size_t len = left < CLOSE_READ_BYTES ? (size_t)left : CLOSE_READ_BYTES;
+
+        buf_clear(&chunk);
+        r = store_stream_read(u->stream, at, len, &chunk, detail);
+        if (r < 0)
+            return r;
+        if (chunk.len == 0)
+            return err_set(detail, -ERR_IO, "an upload's stream is shorter than what was written");
+        hasher_add(&h, buf_str(&chunk));
+    }
+    hasher_final(&h, ret);
+    return 0;
+}
+
+/* R62: an algorithm first named now is computed from memory, else by reading the stream again. */
+static int digest_of_all(struct upload *u, enum digest_alg alg, struct digest *ret,
+                         struct err_detail *detail)
+{
+    struct hasher copy = u->hasher;
+
+    if (alg == copy.alg)
+        hasher_final(&copy, ret);
+    else if (!u->streaming)
+        digest_of(alg, buf_str(&u->bytes), ret);
+    else
+        return digest_of_stream(u, alg, ret, detail);
+    return 0;
+}
+
+/* R53: nothing is stored and the session is dropped. One that others may know of says so in its
+ * log; where that fails it is dropped here and ends by age. */
+static int refuse(struct upload *u, struct err_detail *detail)
+{
+    bool known = u->pos.seq > 0 || u->streaming || objlog_unsettled(u->log);
+
+    if (known && upload_log_cancel(u, NULL) == 0)
+        upload_sweep_stream(u);
+    upload_end(u);
+    return err_set(detail, -ERR_DIGEST, "the content does not match the digest");
+}
+
+/* ---- rolling a won close forward */
+
+/* The object of the bytes. What a commit answers decides nothing: another node may have made it. */
+static int seen_data(struct upload *u, struct err_detail *detail)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct store_info info;
+    int r;
+
+    keys_data(&key, upload_id(u));
+    r = buf_err(&key) < 0 ? buf_err(&key) : store_head(u->us->store, buf_str(&key), &info, detail);
+    if (r < 0 || info.size == u->closed_size)
+        return r;
+    log_error("upload.data_size", KV_V("key", buf_str(&key)), KV_I("size", info.size));
+    return err_set(detail, -ERR_CORRUPT, "an upload's data object has a wrong size");
+}
+
+static int commit_data(struct upload *u, struct err_detail *detail)
+{
+    int r = upload_need_stream(u, detail);
+
+    if (r == 0 && store_stream_size(u->stream) != u->closed_size) {
+        upload_drop_stream(u);
+        return err_set(detail, -ERR_CORRUPT, "an upload's stream has a wrong size");
+    }
+    return r < 0 ? r : store_stream_commit(u->stream, detail);
+}
+
+static int make_data(struct upload *u, struct err_detail *detail)
+{
+    int r = 0;
+
+    for (int i = 0; i < CLOSE_TRIES_MAX; i++) {
+        int seen;
+
+        if (i > 0)
+            clock_sleep_ms(CLOSE_PAUSE_MS << i);
+        r = commit_data(u, detail);
+        if (r == 0)
+            return 0;
+        seen = seen_data(u, NULL);
+        if (seen == 0 || seen == -ERR_CORRUPT)
+            return seen;
+        if (r != -ERR_UNKNOWN && r != -ERR_EXISTS && (r == -ERR_NOSPACE || !err_retryable(r)))
+            return r;
+    }
+    return r;
+}
+
+/* Data and record, unless the digest has a record: its data is then whole, whoever brought it
+ * (R67). What this session may have left of its own goes with its sweep (B19). */
+static int make_record(struct upload *u, struct err_detail *detail)
+{
+    struct blobs *b = u->us->blobs;
+    struct blob_info info;
+    int r = blob_info_at(b, &u->closed_digest, u->closed_g, &info, detail);
+
+    if (r != -ERR_NOTFOUND)
+        return r;
+    r = make_data(u, detail);
+    if (r == 0)
+        return blob_create_record(b, &u->closed_digest, u->closed_size, upload_id(u), u->closed_g,
+                                  detail);
+    /* Another node may have finished, and swept, between our two looks. */
+    if (blob_info_at(b, &u->closed_digest, u->closed_g, &info, NULL) == 0)
+        return 0;
+    return r;
+}
+
+static int finish(struct upload *u, uint64_t link_u, struct err_detail *detail)
+{
+    int64_t now;
+    int r = uploads_now(u->us, &now, detail);
+
+    if (r < 0)
+        return r;
+    if (now - u->closed_ts > UPLOAD_ROLL_MS) /* B18 */
+        return err_set(detail, -ERR_NOTFOUND, "the upload session has expired");
+    r = make_record(u, detail);
+    if (r == 0)
+        r = blob_link_create(u->us->blobs, buf_str(&u->repo), &u->closed_digest, link_u, detail);
+    if (r < 0)
+        return r;
+    upload_sweep_stream(u);
+    upload_end(u);
+    return 0;
+}
+
+/* ---- closing */
+
+static int close_small(struct upload *u, const struct digest *d, uint64_t link_u,
+                       struct err_detail *detail)
+{
+    int r = blob_create_inline(u->us->blobs, d, buf_str(&u->bytes), detail);
+
+    if (r == 0)
+        r = blob_link_create(u->us->blobs, buf_str(&u->repo), d, link_u, detail);
+    if (r < 0)
+        return r;
+    upload_end(u);
+    return 0;
+}
+
+static int close_ops(const struct upload *u, const struct digest *d, struct buf *out)
+{
+    char text[DIGEST_TEXT_MAX];
+    struct jw w = JW_INIT(out);
+
+    jw_begin(&w, '[');
+    jw_begin(&w, '{');
+    jw_kstr(&w, "op", STR("close"));
+    jw_kstr(&w, "digest", digest_text(d, text));
+    jw_kint(&w, "size", (int64_t)u->size);
+    jw_kint(&w, "g", CLOSE_GENERATION);
+    jw_end(&w, '}');
+    jw_end(&w, ']');
+    return buf_err(out);
+}
+
+/* Ends with the session closed by this digest, by whomever. Unlike other entries of a session a
+ * close is synced with its directory: were it lost, the session would live beside its own data
+ * object (B17). */
+static int win_close(struct upload *u, const struct digest *d, struct err_detail *detail)
+{
+    struct buf ops auto_buf = BUF_INIT(CLOSE_OPS_MAX);
+    int r = close_ops(u, d, &ops);
+
+    if (r < 0)
+        return r;
+    objlog_set_class(u->log, STORE_LOG);
+    r = upload_log_append(u, buf_str(&ops), STR_NONE, detail);
+    objlog_set_class(u->log, STORE_UPLOAD);
+    if (r == 0) {
+        u->closed_digest = *d;
+        u->closed_size = u->size;
+        u->closed_g = CLOSE_GENERATION;
+        u->closed_ts = u->pos.ts;
+        u->state = UPLOAD_CLOSED;
+        return 0;
+    }
+    if (r != -ERR_EXISTS)
+        return r;
+    if (u->state == UPLOAD_OPEN)
+        return err_set(detail, -ERR_RANGE, "the upload went on elsewhere");
+    if (u->state == UPLOAD_CLOSED && digest_eq(&u->closed_digest, d))
+        return 0;
+    return err_set(detail, -ERR_NOTFOUND, "the upload session has ended");
+}
+
+int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
+                 struct err_detail *detail)
+{
+    struct digest actual;
+    int r;
+
+    assert(u && d);
+    if (u->state == UPLOAD_CLOSED && digest_eq(&u->closed_digest, d))
+        return finish(u, link_u, detail);
+    if (u->state != UPLOAD_OPEN)
+        return err_set(detail, -ERR_NOTFOUND, "the upload session has ended");
+    r = digest_of_all(u, d->alg, &actual, detail);
+    if (r < 0)
+        return r;
+    if (!digest_eq(&actual, d))
+        return refuse(u, detail);
+    if (!u->streaming)
+        return close_small(u, d, link_u, detail);
+    r = upload_need_stream(u, detail); /* a close whose bytes cannot be had would help nobody */
+    if (r == 0)
+        r = upload_save(u, detail);
+    if (r == 0)
+        r = win_close(u, d, detail);
+    return r < 0 ? r : finish(u, link_u, detail);
+}

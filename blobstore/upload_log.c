@@ -1,0 +1,243 @@
+/* The log of one session (docs/bucket-format.md section 7): what its operations mean, and how one
+ * is appended.
+ *
+ * An entry is sent within UPLOAD_FRESH_MS of a look at the log, and never to a session that is idle
+ * for longer than UPLOAD_IDLE_MS: entries are removed UPLOAD_WAIT_MS after that at the earliest, so
+ * a number that was removed is never filled again (B4), however long this process slept. */
+#include <assert.h>
+
+#include "base/clock.h"
+#include "blobstore/upload_internal.h"
+
+/* ---- operations */
+
+static int bad(struct err_detail *detail, const char *what)
+{
+    return err_set(detail, -ERR_CORRUPT, "an upload session's entry has %s", what);
+}
+
+static int apply_append(struct upload *u, const struct objlog_entry *e, const struct json *op,
+                        struct err_detail *detail)
+{
+    const struct json *stream = json_get(op, "stream");
+    struct buf state auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
+    struct hasher h;
+    int64_t offset;
+    struct str text;
+
+    if (!json_get_int(op, "offset", &offset) || (uint64_t)offset < u->saved)
+        return bad(detail, "no offset");
+    if (!json_get_str(op, "hash", &text) || hasher_load(&h, text) < 0)
+        return bad(detail, "no state of the digest");
+    if (json_type(stream) == JSON_OBJECT_T) {
+        json_dump(&state, stream);
+        if (buf_err(&state) < 0)
+            return buf_err(&state);
+        upload_drop_stream(u); /* ours, if any, is another's prefix now */
+        buf_done(&u->bytes);
+        buf_done(&u->stream_state);
+        u->stream_state = state;
+        state = BUF_INIT(0);
+        u->streaming = true;
+    } else if (json_type(stream) == JSON_NULL_T && !u->streaming) {
+        buf_add(&u->bytes, e->payload);
+        if (buf_err(&u->bytes) < 0)
+            return buf_err(&u->bytes) == -ERR_NOMEM ? -ERR_NOMEM : bad(detail, "too many bytes");
+        if (u->bytes.len != (uint64_t)offset)
+            return bad(detail, "other bytes than its offset says");
+    } else {
+        return bad(detail, "no place of its bytes");
+    }
+    u->hasher = u->saved_hasher = h;
+    u->saved = u->size = (uint64_t)offset;
+    return 0;
+}
+
+static int parse_close(const struct json *op, struct digest *ret_digest, uint64_t *ret_size,
+                       unsigned *ret_g)
+{
+    int64_t size, g;
+    struct str text;
+
+    if (!json_get_str(op, "digest", &text) || digest_parse(text, ret_digest) < 0)
+        return -ERR_CORRUPT;
+    if (!json_get_int(op, "size", &size) || size < 0)
+        return -ERR_CORRUPT;
+    if (!json_get_int(op, "g", &g) || g < 0 || g > INT32_MAX)
+        return -ERR_CORRUPT;
+    *ret_size = (uint64_t)size;
+    *ret_g = (unsigned)g;
+    return 0;
+}
+
+static int apply_op(struct upload *u, const struct objlog_entry *e, const struct json *op,
+                    struct err_detail *detail)
+{
+    struct str name = json_str(json_get(op, "op"));
+
+    if (u->state != UPLOAD_OPEN)
+        return bad(detail, "an operation behind its end");
+    if (str_eq(name, STR("append")))
+        return apply_append(u, e, op, detail);
+    if (str_eq(name, STR("close"))) {
+        if (parse_close(op, &u->closed_digest, &u->closed_size, &u->closed_g) < 0)
+            return bad(detail, "a close without digest, size and generation");
+        u->closed_ts = e->ts;
+        u->state = UPLOAD_CLOSED;
+        return 0;
+    }
+    if (str_eq(name, STR("expire")) || str_eq(name, STR("cancel"))) {
+        u->state = UPLOAD_ENDED;
+        return 0;
+    }
+    return err_set(detail, -ERR_VERSION, "an upload session needs a newer version"); /* B2 */
+}
+
+struct apply {
+    struct upload *u;
+    struct err_detail *detail;
+};
+
+static int apply_entry(const struct objlog_entry *e, void *arg)
+{
+    struct apply *a = arg;
+    int r = 0;
+
+    if (json_len(e->ops) == 0) /* B7 */
+        return 0;
+    upload_forget_unsaved(a->u);
+    a->u->changed = true;
+    for (size_t i = 0; r == 0 && i < json_len(e->ops); i++)
+        r = apply_op(a->u, e, json_at(e->ops, i), a->detail);
+    return r;
+}
+
+/* ---- looking */
+
+int64_t upload_birth(struct str id)
+{
+    int64_t ms = 0;
+
+    for (size_t i = 0; i < KEYS_SESSION_BIRTH && i < id.len; i++) {
+        char c = id.at[i];
+
+        ms = ms * 16 + (c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    return ms;
+}
+
+int upload_log_new(struct uploads *us, struct str id, struct objlog **ret)
+{
+    struct buf prefix auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct objlog_spec spec = {.deep = false, .cls = STORE_UPLOAD};
+
+    keys_session(&prefix, id);
+    if (buf_err(&prefix) < 0)
+        return buf_err(&prefix);
+    spec.prefix = spec.name = buf_str(&prefix);
+    return objlog_new(us->node, &spec, ret);
+}
+
+static int follow(struct upload *u, struct err_detail *detail)
+{
+    struct apply a = {u, detail};
+
+    return objlog_follow(u->log, &u->pos, apply_entry, &a, detail);
+}
+
+int upload_log_look(struct upload *u, struct err_detail *detail)
+{
+    int64_t start = clock_boot_ms(), now, last;
+    bool known = u->log != NULL;
+    int r = known ? 0 : upload_log_new(u->us, str_of(u->id), &u->log);
+
+    if (r == 0 && (!known || objlog_probe(u->log, u->pos.seq) != 0))
+        r = follow(u, detail);
+    if (r == 0)
+        r = uploads_now(u->us, &now, detail);
+    if (r < 0)
+        return r;
+    last = u->pos.seq > 0 ? u->pos.ts : upload_birth(str_of(u->id));
+    if (now - last > UPLOAD_IDLE_MS)
+        return err_set(detail, -ERR_NOTFOUND, "the upload session has expired");
+    u->validated_ms = start;
+    return 0;
+}
+
+/* What an entry says about the session's end. */
+static int read_last(const struct objlog_entry *e, void *arg)
+{
+    struct upload_last *last = arg;
+    const struct json *op = json_at(e->ops, 0);
+    struct str name = json_str(json_get(op, "op"));
+    uint64_t size;
+
+    last->pos.seq = e->seq;
+    last->pos.ts = e->ts;
+    memcpy(last->pos.hash, e->hash, sizeof(last->pos.hash));
+    last->end = UPLOAD_END_NONE;
+    if (!op || str_eq(name, STR("append")))
+        return 0;
+    if (str_eq(name, STR("expire")))
+        last->end = UPLOAD_END_EXPIRE;
+    else if (str_eq(name, STR("cancel")))
+        last->end = UPLOAD_END_CANCEL;
+    else if (str_eq(name, STR("close")))
+        last->end = UPLOAD_END_CLOSE;
+    else
+        return -ERR_VERSION;
+    return last->end == UPLOAD_END_CLOSE ? parse_close(op, &last->digest, &size, &last->g) : 0;
+}
+
+int upload_log_read_last(struct objlog *log, uint64_t seq, struct upload_last *ret,
+                         struct err_detail *detail)
+{
+    return objlog_read(log, seq, read_last, ret, detail);
+}
+
+/* ---- appending */
+
+int upload_log_append(struct upload *u, struct str ops, struct str payload,
+                      struct err_detail *detail)
+{
+    int r;
+
+    assert(u->log && u->state == UPLOAD_OPEN);
+    u->changed = false;
+    for (int i = 0; i < UPLOAD_TRIES_MAX; i++) {
+        if (clock_boot_ms() - u->validated_ms > UPLOAD_FRESH_MS) {
+            r = upload_log_look(u, detail);
+            if (r < 0)
+                return r;
+            if (u->changed)
+                return -ERR_EXISTS;
+        }
+        r = objlog_append(u->log, &u->pos, ops, payload, u->validated_ms, NULL, detail);
+        if (r != -ERR_EXISTS)
+            return r;
+        u->validated_ms = clock_boot_ms();
+        r = follow(u, detail);
+        if (r < 0)
+            return r;
+        if (u->changed)
+            return -ERR_EXISTS;
+    }
+    return err_set(detail, -ERR_NOTCOMMITTED, "the upload session is in use elsewhere");
+}
+
+int upload_log_cancel(struct upload *u, struct err_detail *detail)
+{
+    int r = 0;
+
+    upload_forget_unsaved(u);
+    for (int i = 0; i < UPLOAD_TRIES_MAX && u->state == UPLOAD_OPEN; i++) {
+        r = upload_log_append(u, STR("[{\"op\":\"cancel\"}]"), STR_NONE, detail);
+        if (r == 0)
+            return 0;
+        if (r != -ERR_EXISTS)
+            return r;
+    }
+    if (u->state == UPLOAD_CLOSED)
+        return err_set(detail, -ERR_NOTFOUND, "the upload session was closed");
+    return u->state == UPLOAD_ENDED ? 0 : -ERR_NOTCOMMITTED;
+}
