@@ -1,0 +1,189 @@
+/* Ordered map. A node and its key are one piece of memory; a node keeps its address until it is
+ * removed, also when its value is replaced. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include <bsd/sys/tree.h>
+
+#include "base/omap.h"
+
+struct omap_node {
+    RB_ENTRY(omap_node) links;
+    void *value;
+    size_t key_len;
+    char key[];
+};
+
+RB_HEAD(omap_tree, omap_node);
+
+struct omap {
+    struct omap_tree tree;
+    size_t count, bytes;
+    void (*free_value)(void *value);
+};
+
+static int node_cmp(const struct omap_node *a, const struct omap_node *b)
+{
+    return str_cmp(omap_key(a), omap_key(b));
+}
+
+RB_GENERATE_INTERNAL(omap_tree, omap_node, links, node_cmp, __attribute__((unused)) static)
+
+static size_t node_bytes(const struct omap_node *n)
+{
+    return sizeof(*n) + n->key_len;
+}
+
+int omap_new(void (*free_value)(void *value), struct omap **ret)
+{
+    struct omap *m = calloc(1, sizeof(*m));
+
+    if (!m)
+        return -ERR_NOMEM;
+    RB_INIT(&m->tree);
+    m->free_value = free_value;
+    *ret = m;
+    return 0;
+}
+
+static void drop(struct omap *m, struct omap_node *n)
+{
+    RB_REMOVE(omap_tree, &m->tree, n);
+    m->count--;
+    m->bytes -= node_bytes(n);
+    if (m->free_value)
+        m->free_value(n->value);
+    free(n);
+}
+
+void omap_free(struct omap *m)
+{
+    struct omap_node *n;
+
+    if (!m)
+        return;
+    while ((n = RB_ROOT(&m->tree)))
+        drop(m, n);
+    free(m);
+}
+
+void omap_freep(struct omap **m)
+{
+    omap_free(*m);
+    *m = NULL;
+}
+
+size_t omap_count(const struct omap *m)
+{
+    return m->count;
+}
+
+size_t omap_bytes(const struct omap *m)
+{
+    return m->bytes;
+}
+
+/* The first node with key > key, or >= key. */
+static struct omap_node *bound(const struct omap *m, struct str key, bool equal_too)
+{
+    struct omap_node *n = RB_ROOT(&m->tree), *best = NULL;
+
+    while (n) {
+        int c = str_cmp(key, omap_key(n));
+
+        if (c < 0 || (c == 0 && equal_too)) {
+            best = n;
+            n = RB_LEFT(n, links);
+        } else {
+            n = RB_RIGHT(n, links);
+        }
+    }
+    return best;
+}
+
+static struct omap_node *find(const struct omap *m, struct str key)
+{
+    struct omap_node *n = RB_ROOT(&m->tree);
+
+    while (n) {
+        int c = str_cmp(key, omap_key(n));
+
+        if (c == 0)
+            break;
+        n = c < 0 ? RB_LEFT(n, links) : RB_RIGHT(n, links);
+    }
+    return n;
+}
+
+void *omap_get(const struct omap *m, struct str key)
+{
+    struct omap_node *n = find(m, key);
+
+    return n ? n->value : NULL;
+}
+
+int omap_put(struct omap *m, struct str key, void *value)
+{
+    struct omap_node *n = find(m, key);
+
+    assert(value);
+    if (n) {
+        if (m->free_value && n->value != value)
+            m->free_value(n->value);
+        n->value = value;
+        return 0;
+    }
+    if (key.len > SIZE_MAX - sizeof(*n))
+        return -ERR_NOMEM;
+    n = malloc(sizeof(*n) + key.len);
+    if (!n)
+        return -ERR_NOMEM;
+    n->value = value;
+    n->key_len = key.len;
+    if (key.len > 0)
+        memcpy(n->key, key.at, key.len);
+    RB_INSERT(omap_tree, &m->tree, n);
+    m->count++;
+    m->bytes += node_bytes(n);
+    return 0;
+}
+
+bool omap_remove(struct omap *m, struct str key)
+{
+    struct omap_node *n = find(m, key);
+
+    if (n)
+        drop(m, n);
+    return n != NULL;
+}
+
+struct omap_node *omap_first(const struct omap *m)
+{
+    return bound(m, STR_NONE, true);
+}
+
+struct omap_node *omap_after(const struct omap *m, struct str key)
+{
+    return bound(m, key, false);
+}
+
+struct omap_node *omap_at_least(const struct omap *m, struct str key)
+{
+    return bound(m, key, true);
+}
+
+struct omap_node *omap_next(const struct omap *m, struct omap_node *n)
+{
+    (void)m;
+    return RB_NEXT(omap_tree, &m->tree, n);
+}
+
+struct str omap_key(const struct omap_node *n)
+{
+    return str_make(n->key, n->key_len);
+}
+
+void *omap_value(const struct omap_node *n)
+{
+    return n->value;
+}

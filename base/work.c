@@ -1,0 +1,138 @@
+/* A fixed pool of worker threads over one bounded queue, first in first out.
+ *
+ * Invariants: `queued` is the length of the list from `head`; a thread leaves only when the pool
+ * stops and the queue is empty, so an item queued by a running task is seen by the thread that ran
+ * the task at the latest. */
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/metrics.h"
+#include "base/thread.h"
+#include "base/work.h"
+
+#define WORK_THREADS_MAX 1024
+
+struct work {
+    struct mutex mu;
+    struct cond more;
+    struct work_item *head, **tail; /* guarded by mu */
+    atomic_uint queued;             /* written under mu, read without */
+    bool stopping;                  /* guarded by mu */
+    unsigned queue_max, started;
+    struct thread threads[];
+};
+
+/* With mu held. */
+static void push(struct work *w, struct work_item *item)
+{
+    item->next = NULL;
+    *w->tail = item;
+    w->tail = &item->next;
+    atomic_fetch_add_explicit(&w->queued, 1, memory_order_relaxed);
+    metric_add(METRIC_worker_queue, 1);
+    cond_signal(&w->more);
+}
+
+/* With mu held; NULL when the queue is empty. */
+static struct work_item *pop(struct work *w)
+{
+    struct work_item *item = w->head;
+
+    if (!item)
+        return NULL;
+    w->head = item->next;
+    if (!w->head)
+        w->tail = &w->head;
+    atomic_fetch_sub_explicit(&w->queued, 1, memory_order_relaxed);
+    metric_add(METRIC_worker_queue, -1);
+    return item;
+}
+
+static void worker(void *arg)
+{
+    struct work *w = arg;
+
+    mutex_lock(&w->mu);
+    for (;;) {
+        struct work_item *item = pop(w);
+
+        if (item) {
+            mutex_unlock(&w->mu);
+            item->fn(item);
+            mutex_lock(&w->mu);
+        } else if (w->stopping) {
+            break;
+        } else {
+            cond_wait(&w->more, &w->mu);
+        }
+    }
+    mutex_unlock(&w->mu);
+}
+
+int work_new(const char *name, unsigned threads, unsigned queue_max, struct work **ret)
+{
+    struct work *w;
+
+    assert(name && ret && threads > 0 && threads <= WORK_THREADS_MAX && queue_max > 0);
+    w = calloc(1, sizeof(*w) + threads * sizeof(w->threads[0]));
+    if (!w)
+        return -ERR_NOMEM;
+    mutex_init(&w->mu);
+    cond_init(&w->more);
+    w->tail = &w->head;
+    w->queue_max = queue_max;
+    for (; w->started < threads; w->started++) {
+        int r = thread_start(&w->threads[w->started], name, worker, w);
+
+        if (r < 0) {
+            work_free(w);
+            return r;
+        }
+    }
+    *ret = w;
+    return 0;
+}
+
+int work_submit(struct work *w, struct work_item *item)
+{
+    int r = -ERR_BUSY;
+
+    assert(w && item && item->fn);
+    mutex_lock(&w->mu);
+    if (!w->stopping && work_queued(w) < w->queue_max) {
+        push(w, item);
+        r = 0;
+    }
+    mutex_unlock(&w->mu);
+    return r;
+}
+
+void work_continue(struct work *w, struct work_item *item)
+{
+    assert(w && item && item->fn);
+    mutex_lock(&w->mu);
+    push(w, item);
+    mutex_unlock(&w->mu);
+}
+
+unsigned work_queued(const struct work *w)
+{
+    return atomic_load_explicit(&w->queued, memory_order_relaxed);
+}
+
+void work_free(struct work *w)
+{
+    if (!w)
+        return;
+    mutex_lock(&w->mu);
+    w->stopping = true;
+    cond_broadcast(&w->more);
+    mutex_unlock(&w->mu);
+    for (unsigned i = 0; i < w->started; i++)
+        thread_join(&w->threads[i]);
+    assert(!w->head); /* a continuation after the drain would be lost */
+    cond_done(&w->more);
+    mutex_done(&w->mu);
+    free(w);
+}
