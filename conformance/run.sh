@@ -200,7 +200,7 @@ one_run() {
     local out=$reports/$name home=$scratch/node-$name ok=1 text
     if [ "$generation" = newest ] && [ -z "$suite_newest" ] ||
         [ "$generation" = v1.1.1 ] && [ -z "$suite_v111" ]; then
-        say "MISSING: $name: no $generation conformance suite (set OCI_CONFORMANCE)"
+        say "missing: conformance $name: no $generation suite (set OCI_CONFORMANCE)"
         skipped=$((skipped + 1))
         return 0
     fi
