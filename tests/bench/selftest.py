@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Proves that the load tool counts right, against servers whose behaviour is known.
+
+usage: selftest.py BENCH_LOAD BENCH_BARE
+
+The bare server keeps its own count of requests, burns a known CPU time, takes a known amount of
+memory, and serves wrong answers on purpose; the tool's figures must agree with all of them.
+"""
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+LOAD, BARE = sys.argv[1:3] if len(sys.argv) > 2 else ("", "")
+MANIFEST = bytes(ord("a") + i % 26 for i in range(1024))
+SPIN_US = 2000
+GROW_KIB = 32 * 1024
+
+
+class Bare:
+    """A bench_bare process; counts() ends it and gives its own totals."""
+
+    def __init__(self, *args):
+        self.process = subprocess.Popen([BARE, *args], stdout=subprocess.PIPE, text=True)
+        self.url = self.process.stdout.readline().split()[-1]
+
+    def counts(self):
+        self.process.send_signal(signal.SIGTERM)
+        words = self.process.stdout.read().split()
+        self.process.stdout.close()
+        self.process.wait(10)
+        return int(words[1]), int(words[3])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.counts()
+
+
+def load(server, scenario, *args, status=0):
+    done = subprocess.run(
+        [LOAD, "--url", server.url, "--pid", str(server.process.pid), "--scenario", scenario,
+         "--json", *map(str, args)], stdout=subprocess.PIPE, text=True, timeout=60)
+    if done.returncode != status:
+        raise AssertionError(f"status {done.returncode}, wanted {status}: {done.stdout}")
+    return json.loads(done.stdout)
+
+
+def get(server, path, *args, **kw):
+    return load(server, "get-path", "--path", path, *args, **kw)
+
+
+class Counting(unittest.TestCase):
+    def test_operations_are_those_the_server_saw(self):
+        with Bare("mhd") as server:
+            got = get(server, "/manifest", "--cold", "--ops", 500, "--clients", 7, "--length", 1024)
+            self.assertEqual((got["ops"], got["requests"], got["connects"]), (500, 500, 7))
+            self.assertEqual(got["bytes"], 500 * 1024)
+            self.assertEqual(server.counts()[0], 500)
+
+    def test_timed_window(self):
+        with Bare("mhd") as server:
+            got = get(server, "/manifest", "--cold", "--seconds", 0.4, "--clients", 3)
+            self.assertEqual(server.counts()[0], got["ops"])
+        self.assertTrue(0.4 <= got["seconds"] < 1.4, got["seconds"])
+        self.assertAlmostEqual(got["ops_per_s"], got["ops"] / got["seconds"], delta=1)
+
+    def test_warm_up_is_not_counted(self):
+        with Bare("mhd") as server:
+            got = get(server, "/manifest", "--ops", 100, "--clients", 2)
+            self.assertEqual(got["ops"], 100)
+            self.assertEqual(server.counts()[0], 100 + 2 * 64)
+
+    def test_digests_of_samples(self):
+        digest = "sha256:" + hashlib.sha256(MANIFEST).hexdigest()
+        with Bare("mhd") as server:
+            got = get(server, "/manifest", "--ops", 160, "--length", 1024, "--digest", digest)
+            self.assertEqual(got["digests_checked"], 10)
+
+    def test_connections_the_server_ends(self):
+        with Bare("mhd") as server:
+            got = get(server, "/close", "--cold", "--ops", 50, "--clients", 2)
+        self.assertEqual((got["ops"], got["errors"]), (50, 0))
+        self.assertGreaterEqual(got["connects"], 50)
+
+
+class Measuring(unittest.TestCase):
+    def test_cpu_and_latency(self):
+        with Bare("mhd") as server:
+            got = get(server, "/spin", "--cold", "--ops", 60, "--clients", 1)
+        self.assertTrue(SPIN_US <= got["cpu_us_per_op"] < SPIN_US * 1.5, got["cpu_us_per_op"])
+        self.assertGreaterEqual(got["p50_us"], SPIN_US * 0.99)
+        self.assertLessEqual(got["p50_us"], got["p99_us"])
+        self.assertLessEqual(got["p99_us"], got["max_us"])
+
+    def test_memory(self):
+        with Bare("mhd") as server:
+            got = get(server, "/grow", "--cold", "--ops", 2, "--clients", 1)
+        grown = got["after"]["anon_kib"] - got["before"]["anon_kib"]
+        self.assertTrue(2 * GROW_KIB <= grown < 2 * GROW_KIB + 1024, grown)
+        self.assertGreaterEqual(got["after"]["peak_kib"], got["after"]["rss_kib"])
+
+    def test_uploads(self):
+        size = 3 * 2**20 + 12345
+        with tempfile.TemporaryDirectory() as folder, Bare("receive", folder) as server:
+            got = load(server, "put-raw", "--cold", "--ops", 6, "--clients", 2, "--bytes", size)
+            self.assertEqual((got["ops"], got["bytes"], got["digests_checked"]), (6, 6 * size, 6))
+            self.assertGreater(got["gap_max_ms"], 0)
+            self.assertEqual(server.counts(), (6, 6 * size))
+
+    def test_files(self):
+        with tempfile.NamedTemporaryFile() as file:
+            body = os.urandom(2**20) * 3 + b"end"
+            file.write(body)
+            file.flush()
+            with Bare("mhd", file.name) as server:
+                digest = "sha256:" + hashlib.sha256(body).hexdigest()
+                got = get(server, "/blob", "--ops", 4, "--clients", 1, "--length", len(body),
+                          "--digest", digest)
+        self.assertEqual(got["bytes"], 4 * len(body))
+        self.assertAlmostEqual(got["cpu_s_per_gib"], got["cpu_s"] / (got["bytes"] / 2**30), 3)
+
+
+class Refusing(unittest.TestCase):
+    def test_wrong_answers(self):
+        digest = "sha256:" + hashlib.sha256(MANIFEST).hexdigest()
+        cases = [("/short", ["--length", 1024], "length 1023"),
+                 ("/wrong", ["--length", 1024, "--digest", digest], "body is sha256:"),
+                 ("/missing", [], "status 404")]
+        with Bare("mhd") as server:
+            for path, args, why in cases:
+                got = get(server, path, "--cold", "--clients", 1, "--ops", 3, *args, status=1)
+                self.assertGreaterEqual(got["errors"], 1)
+                self.assertIn(why, got["first_error"])
+
+    def test_only_loopback(self):
+        for url in ["http://192.0.2.1:80", "http://localhost.example:80", "https://127.0.0.1:1",
+                    "http://127.0.0.1", "http://127.0.0.1:0", "http://127.0.0.1:80/v2/"]:
+            done = subprocess.run([LOAD, "--url", url, "--pid", str(os.getpid()), "--scenario",
+                                   "get-path"], stderr=subprocess.PIPE, timeout=10)
+            self.assertEqual(done.returncode, 2, url)
+
+    def test_bounds(self):
+        for args in (["--clients", "100000"], ["--seconds", "100000"], ["--ops", "1e12"]):
+            done = subprocess.run([LOAD, "--url", "http://127.0.0.1:1", "--pid", "1", "--scenario",
+                                   "get-path", *args], stderr=subprocess.PIPE, timeout=10)
+            self.assertEqual(done.returncode, 2, args)
+
+
+class Answers:
+    """Serves fixed raw answers, one a request, on one connection after the other."""
+
+    def __init__(self, answers):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = "http://127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.process = self
+        self.pid = os.getpid()
+        self.thread = threading.Thread(target=self.serve, args=(answers,), daemon=True)
+        self.thread.start()
+
+    def serve(self, answers):
+        for answer in answers:
+            connection, _ = self.listener.accept()
+            with connection:
+                connection.recv(65536)
+                for byte in range(len(answer)):  # each byte alone: every split is met
+                    connection.sendall(answer[byte:byte + 1])
+        self.listener.close()
+
+
+class Parsing(unittest.TestCase):
+    def test_framing(self):
+        close = b"Connection: close\r\n"
+        chunked = (b"HTTP/1.1 200 OK\r\n" + close + b"Transfer-Encoding: chunked\r\n\r\n"
+                   b"5;x=y\r\nhello\r\nA\r\n, 10 bytes\r\n0\r\nTrailer: t\r\n\r\n")
+        interim = (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" + close +
+                   b"Content-Length: 3\r\n\r\nabc")
+        cut = b"HTTP/1.1 200 OK\r\n" + close + b"Content-Length: 9\r\n\r\nabc"
+        more = b"HTTP/1.1 200 OK\r\n" + close + b"Content-Length: 1\r\n\r\na"
+        for answer, size, status, why in [(chunked, 15, 0, ""), (interim, 3, 0, ""),
+                                          (cut, 9, 1, "closed by the server"),
+                                          (more, 2, 1, "length 1"),
+                                          (b"nonsense\r\n\r\n", 1, 1, "malformed")]:
+            got = get(Answers([answer]), "/", "--cold", "--clients", 1, "--ops", 1, "--length",
+                      size, status=status)
+            self.assertIn(why, got.get("first_error", ""))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
