@@ -555,8 +555,7 @@ def body_longer_than_declared(t):
     resp, conn = t.raw(head + data, "PUT", url)
     t.status(resp, 201)  # the first 400 bytes are the body, the rest is a broken next request
     t.body(t.get(f"/v2/{repo}/blobs/{oci.digest(data[:400])}"), data[:400])
-    if not conn.closed_by_peer(5):
-        t.status(t.read(conn, "GET", "", "the bytes beyond Content-Length"), 400)
+    conn.close()
     t.status(t.head(f"/v2/{repo}/blobs/{oci.digest(data)}"), 404)
 
 
