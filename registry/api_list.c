@@ -28,7 +28,7 @@ static void add_link(struct req *r, struct str path, size_t n, struct str last)
 {
     struct buf url auto_buf = BUF_INIT(QUERY_VALUE_MAX);
 
-    buf_addf(&url, "<" STR_FMT "?n=%zu&last=", STR_ARG(path), n);
+    buf_addf(&url, "<%s" STR_FMT "?n=%zu&last=", req_app(r)->url_base, STR_ARG(path), n);
     url_encode(&url, last, "");
     buf_add(&url, STR(">; rel=\"next\""));
     req_add_header(r, "Link", buf_str(&url));

@@ -210,7 +210,8 @@ static int reply_put(struct req *r, const struct manifest *m, const struct diges
     struct buf list auto_buf = BUF_INIT((size_t)REPO_TAGS_PUT_MAX * (TAG_MAX_LEN + 2));
 
     digest_text(d, text);
-    req_add_headerf(r, "Location", "/v2/" STR_FMT "/manifests/%s", STR_ARG(name), text);
+    req_add_headerf(r, "Location", "%s/v2/" STR_FMT "/manifests/%s", req_app(r)->url_base,
+                    STR_ARG(name), text);
     api_add_digest_header(r, d);
     if (m->has_subject)
         req_add_header(r, "OCI-Subject", m->subject.digest_text);

@@ -90,8 +90,8 @@ static void add_link(struct req *r, const struct filter *f, const char *last)
 {
     struct buf url auto_buf = BUF_INIT(REFERRERS_FILTERS_MAX * QUERY_VALUE_MAX);
 
-    buf_addf(&url, "</v2/" STR_FMT "/referrers/" STR_FMT "?last=%s", STR_ARG(req_target(r)->name),
-             STR_ARG(req_target(r)->reference), last);
+    buf_addf(&url, "<%s/v2/" STR_FMT "/referrers/" STR_FMT "?last=%s", req_app(r)->url_base,
+             STR_ARG(req_target(r)->name), STR_ARG(req_target(r)->reference), last);
     for (size_t i = 0; i < f->count; i++) {
         buf_add(&url, STR("&artifactType="));
         url_encode(&url, buf_str(&f->text[i]), "");

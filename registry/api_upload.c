@@ -44,7 +44,7 @@ static struct transfer *transfer_new(struct req *r)
 /* ---- Answers. */
 static void add_session_headers(struct req *r, struct str id, uint64_t offset)
 {
-    req_add_headerf(r, "Location", "/v2/" STR_FMT "/blobs/uploads/" STR_FMT,
+    req_add_headerf(r, "Location", "%s/v2/" STR_FMT "/blobs/uploads/" STR_FMT, req_app(r)->url_base,
                     STR_ARG(req_target(r)->name), STR_ARG(id));
     req_add_headerf(r, "Range", "0-%llu", (unsigned long long)(offset ? offset - 1 : 0)); /* R58 */
     req_add_header(r, "Docker-Upload-UUID", id);
@@ -61,7 +61,8 @@ static int reply_created(struct req *r, const struct digest *d)
     char text[DIGEST_TEXT_MAX];
 
     digest_text(d, text);
-    req_add_headerf(r, "Location", "/v2/" STR_FMT "/blobs/%s", STR_ARG(req_target(r)->name), text);
+    req_add_headerf(r, "Location", "%s/v2/" STR_FMT "/blobs/%s", req_app(r)->url_base,
+                    STR_ARG(req_target(r)->name), text);
     api_add_digest_header(r, d);
     return req_reply_empty(r, 201);
 }

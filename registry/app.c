@@ -1,5 +1,7 @@
 #include "registry/app.h"
 
+#include <string.h>
+
 #include "registry/answers.h"
 
 #define BACKGROUND_THREADS   1
@@ -45,4 +47,25 @@ void app_close(struct app *app)
     answers_free(app->answers);
     access_free(app->access);
     *app = (struct app){NULL};
+}
+
+int app_set_external_url(struct app *app, const char *url, struct err_detail *detail)
+{
+    struct str s = str_of(url ? url : "");
+
+    while (s.len && s.at[s.len - 1] == '/')
+        s.len--;
+    if (s.len > APP_URL_BASE_MAX || (s.len && s.at[0] != '/' && !str_starts(s, STR("http://")) &&
+                                     !str_starts(s, STR("https://"))))
+        return err_set(detail, -ERR_INVAL,
+                       "the external URL must be http://... or https://... or a path, at most %d "
+                       "bytes",
+                       APP_URL_BASE_MAX);
+    for (size_t i = 0; i < s.len; i++)
+        if (s.at[i] <= ' ' || s.at[i] > '~' || strchr("?#<>;,\"\\", s.at[i]))
+            return err_set(detail, -ERR_INVAL,
+                           "the external URL holds a character that does not belong into one");
+    memcpy(app->url_base, s.len ? s.at : "", s.len);
+    app->url_base[s.len] = '\0';
+    return 0;
 }

@@ -11,6 +11,8 @@
 
 struct answers;
 
+#define APP_URL_BASE_MAX 512
+
 struct app {
     struct store *store;
     struct node *node;
@@ -20,7 +22,13 @@ struct app {
     struct access *access;
     struct answers *answers; /* prepared manifest answers */
     struct work *background;
+    char url_base[APP_URL_BASE_MAX +
+                  1]; /* before "/v2/" in Location and Link (R25, R26); mostly empty */
 };
+
+/* --external-url: "https://host[:port][/path]" makes Location and Link absolute, "/path" puts a
+ * path before them, "" leaves them relative. */
+int app_set_external_url(struct app *app, const char *url, struct err_detail *detail) must_check;
 
 /* Opens everything below HTTP on a store (borrowed). */
 int app_open(struct app *app, struct store *store, enum references references,

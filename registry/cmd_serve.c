@@ -85,6 +85,8 @@ int cmd_serve(const struct config *config, const struct opt_list *args)
         e = app_open(&app, store, (enum references)config->references,
                      config->allow_anonymous_network, &why);
     if (e == 0)
+        e = app_set_external_url(&app, config->external_url, &why);
+    if (e == 0)
         e = serve(&app, config, &stop, &why);
     app_close(&app);
     if (e < 0)

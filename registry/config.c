@@ -15,6 +15,12 @@ const struct opt_spec config_specs[] = {
      "Serve on other than loopback addresses although nobody is authenticated: everyone who "
      "reaches them may push and delete.",
      offsetof(struct config, allow_anonymous_network)},
+    {"external-url", OPT_STRING, "URL", "", NULL, 0, 0,
+     "What clients see in front of /v2/ when a proxy adds a path (/registry) or must be named in "
+     "full "
+     "(https://host/registry); empty: relative references, right behind every proxy that adds no "
+     "path.",
+     offsetof(struct config, external_url)},
     {"references", OPT_CHOICE, NULL, "strict", "strict|index-sparse|none", 0, 0,
      "What a pushed manifest may refer to without it being in the repository: nothing, entries of "
      "an index, or anything.",

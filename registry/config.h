@@ -10,6 +10,7 @@ struct config {
     struct opt_list listen;
     int references;
     bool allow_anonymous_network;
+    const char *external_url;
     int log_level;
     int64_t workers;
 };

@@ -27,8 +27,9 @@
 #define HTTP_STREAM_BUFFER_MIN                                                                     \
     (16u << 10) /* an upload hands over buffers of this size when it is slow ... */
 #define HTTP_STREAM_BUFFER_MAX (256u << 10) /* ... up to this when it is fast; two per upload */
-#define HTTP_BODY_MEMORY_MAX   (96u << 20) /* gathered bodies of all requests together; above: 503 \
-                                            */
+#define HTTP_BODY_MEMORY_MAX                                                                       \
+    (96u << 20) /* gathered bodies of all requests together; above: 503                            \
+                 */
 #define HTTP_REPLY_HEADERS_MAX 16
 #define HTTP_RANGES_MAX        1024  /* R36 */
 #define HTTP_FDS_RESERVED      256   /* descriptors kept for the store and workers */

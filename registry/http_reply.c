@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/enc.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/metrics.h"
 #include "registry/http_internal.h"
 #include "registry/oci_error.h"
@@ -290,11 +291,21 @@ int req_reply_answer(struct req *r, struct answer *a)
 }
 
 /* ---- Errors and queueing. */
+/* What went wrong inside is for the log, not for the client (R104). */
+static const char *public_reason(struct req *r, int err)
+{
+    if (err_status(err) < 500)
+        return r->detail.text;
+    log_warn("http.failed", KV_S("req", r->id), KV_V("path", r->path), KV_S("error", err_name(err)),
+             KV_S("why", r->detail.text));
+    return "";
+}
+
 void reply_error(struct req *r, int err)
 {
     struct buf body auto_buf = BUF_INIT(OCI_ERROR_BODY_MAX);
     struct buf allow auto_buf = BUF_INIT(128);
-    unsigned status = oci_error_body(err, r->target.resource, r->detail.text, &body);
+    unsigned status = oci_error_body(err, r->target.resource, public_reason(r, err), &body);
 
     reply_drop(r);
     if (status == MHD_HTTP_METHOD_NOT_ALLOWED && r->target.resource != RESOURCE_NONE) {
@@ -304,8 +315,7 @@ void reply_error(struct req *r, int err)
     if (err_retryable(err))
         req_add_header(r, "Retry-After", STR(RETRY_AFTER));
     if (req_reply_body(r, status, "application/json", &body) < 0)
-        (void)req_reply_empty(
-            r, status); /* without memory even for this the connection is closed by reply_queue */
+        (void)req_reply_empty(r, status); /* no memory: if not even this, the connection closes */
 }
 
 void reply_drop(struct req *r)
