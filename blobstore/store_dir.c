@@ -26,8 +26,11 @@ static void dir_free(struct store *s)
 
 /* ---- Existence. */
 
-static int not_a_file(const struct dir_path *p, struct err_detail *detail)
+/* A folder is only where longer keys lie. */
+static int not_a_file(const struct dir_path *p, const struct stat *st, struct err_detail *detail)
 {
+    if (S_ISDIR(st->st_mode))
+        return -ERR_NOTFOUND;
     return err_set(detail, -ERR_CORRUPT, "%s is not a file", p->at);
 }
 
@@ -36,7 +39,7 @@ static int look(const struct store_dir *sd, const struct dir_path *p, struct sta
                 struct err_detail *detail)
 {
     if (fstatat(sd->root, p->at, st, AT_SYMLINK_NOFOLLOW) == 0)
-        return 0;
+        return S_ISDIR(st->st_mode) ? -ERR_NOTFOUND : 0;
     if (errno == ENOENT || errno == ENOTDIR)
         return -ERR_NOTFOUND;
     return dir_error(detail, errno, "cannot look up", p->at);
@@ -54,7 +57,7 @@ static int confirm(struct store_dir *sd, const struct dir_path *p, struct stat *
     if (fstatat(folder, p->at + p->leaf, st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? -ERR_NOTFOUND : dir_error(detail, errno, "cannot look up", p->at);
     if (!S_ISREG(st->st_mode))
-        return not_a_file(p, detail);
+        return not_a_file(p, st, detail);
     dir_sync_entries(folder);
     dir_remember(sd, p, st);
     return 0;
@@ -110,7 +113,7 @@ static int open_object(const struct store_dir *sd, const struct dir_path *p, int
     if (fstat(fd, st) < 0)
         return dir_error(detail, errno, "cannot look up", p->at);
     if (!S_ISREG(st->st_mode))
-        return not_a_file(p, detail);
+        return not_a_file(p, st, detail);
     *ret_fd = fd_steal(&fd);
     return 0;
 }
@@ -191,7 +194,11 @@ static int dir_create(struct store *s, struct str key, enum store_class cls, str
     if (r < 0)
         return r;
     r = fill(&f, cls, bytes, &p, detail);
-    return r < 0 ? r : dir_file_link(sd, &f, &p, cls, detail);
+    if (r == 0)
+        r = dir_file_link(sd, &f, &p, cls, detail);
+    if (r == 0)
+        dir_file_unname(sd, &f, &p);
+    return r;
 }
 
 static int put_file(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,

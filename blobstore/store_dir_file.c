@@ -168,6 +168,18 @@ static void settle(struct store_dir *sd, const struct dir_path *p, int folder,
     dir_remember(sd, p, st);
 }
 
+void dir_file_unname(struct store_dir *sd, struct dir_file *f, const struct dir_path *p)
+{
+    struct stat before, after;
+
+    if (f->name[0] == 0)
+        return;
+    bool known = fstat(f->fd, &before) == 0 && dir_known(sd, p, &before);
+    if (unlinkat(f->folder, f->name, 0) == 0 && known && fstat(f->fd, &after) == 0)
+        dir_remember(sd, p, &after);
+    f->name[0] = 0;
+}
+
 static int link_failed(int errno_value, const struct dir_path *p, struct err_detail *detail)
 {
     int r = dir_error(detail, errno_value, "cannot link", p->at);

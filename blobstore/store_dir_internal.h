@@ -122,6 +122,9 @@ int dir_file_sweep(int folder, bool (*wanted)(const char *name, const void *arg)
  * other. The file keeps the name it had. */
 int dir_file_link(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,
                   enum store_class cls, struct err_detail *detail) must_check;
+/* Removes the other name of a linked file. That changes the inode, by which the object is known
+ * durable. */
+void dir_file_unname(struct store_dir *sd, struct dir_file *f, const struct dir_path *p);
 /* Opens a folder for reading its names; fdopendir of a descriptor of its own. NULL and errno. */
 DIR *dir_read(int folder);
 

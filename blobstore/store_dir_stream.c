@@ -218,16 +218,9 @@ int dir_stream_commit(struct store_stream *stream, struct err_detail *detail)
 void dir_stream_close(struct store_stream *stream)
 {
     struct dir_stream *st = stream_of(stream);
-    struct stat before, after;
-    bool known;
 
     if (st->linked) {
-        /* Losing the second name changes the inode, by which the object is known durable. */
-        known = fstat(st->file.fd, &before) == 0 && dir_known(st->sd, &st->key, &before);
-        if (unlinkat(st->file.folder, st->file.name, 0) == 0 && known &&
-            fstat(st->file.fd, &after) == 0)
-            dir_remember(st->sd, &st->key, &after);
-        st->file.name[0] = 0;
+        dir_file_unname(st->sd, &st->file, &st->key);
     } else if (st->kept) {
         if (st->size != st->saved)
             (void)!ftruncate(st->file.fd, (off_t)st->saved); /* T2; failing costs a copy later */

@@ -442,7 +442,7 @@ static int mem_stream_resume(struct store *s, struct str key, struct str state, 
     if (r < 0)
         return -ERR_CORRUPT;
     if (!json_get_str(json_root(doc), "file", &name) || name.len >= MEM_NAME_MAX ||
-        !mem_name_of(name, mem_name(key, escaped)))
+        str_find(name, '/') >= 0 || !mem_name_of(name, mem_name(key, escaped)))
         return err_set(detail, -ERR_CORRUPT, "the saved state of an upload names no file of it");
     if (size > MEM_STREAM_MAX)
         return -ERR_NOTFOUND;
