@@ -10,13 +10,15 @@ table is made from the decorators of the cases, so it cannot claim what no case 
 """
 
 import argparse
+import pathlib
 import sys
 
-import run
+import harness
 from central import CHECKS
 from requirements import ALL, LATER
 
-TABLE = run.HERE.parent.parent / "docs" / "requirements.md"
+HERE = pathlib.Path(__file__).resolve().parent
+TABLE = HERE.parent.parent / "docs" / "requirements.md"
 DEMANDED = "MCSIL"
 SHOWN_MAX = 6
 
@@ -36,7 +38,7 @@ beyond the protocol. `every_answer.x` is a check that each answer of each case p
 def proofs():
     """{requirement: [case names]} from cases and central checks."""
     found = {}
-    for info in run.load_cases():
+    for info in harness.load_cases():
         for req in info.reqs:
             found.setdefault(req, []).append(info.name)
     for name, reqs, _ in CHECKS:
@@ -56,7 +58,7 @@ def cell(req, names):
 def table(found):
     rows = [f"| {r} | {lvl} | {text} | {cell(r, found.get(r, []))} |" for r, lvl, text in ALL]
     later = sum(1 for r, _, _ in ALL if r in LATER and r not in found)
-    tail = f"\n{len(run.load_cases())} cases, {len(ALL)} requirements, {later} later.\n"
+    tail = f"\n{len(harness.load_cases())} cases, {len(ALL)} requirements, {later} later.\n"
     head = "| No | Level | Requirement | Cases |\n|---|---|---|---|\n"
     return INTRO + head + "\n".join(rows) + "\n" + tail
 

@@ -7,6 +7,7 @@ its own repositories; a case that restarts, breaks or fills a server asks for it
 """
 
 import contextlib
+import importlib
 import itertools
 import os
 import pathlib
@@ -47,6 +48,14 @@ def case(*reqs, server="strict", slow=False):
         return fn
 
     return add
+
+
+def load_cases():
+    """Import every test_*.py beside this file; returns the cases by file, in order of definition."""
+    if not CASES:
+        for path in sorted(pathlib.Path(__file__).resolve().parent.glob("test_*.py")):
+            importlib.import_module(path.stem)
+    return CASES
 
 
 class World:

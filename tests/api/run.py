@@ -13,7 +13,6 @@ Every failing case is one line: what was sent, what was expected, what came. The
 """
 
 import argparse
-import importlib
 import os
 import pathlib
 import queue
@@ -26,15 +25,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import central  # noqa: E402
+import coverage  # noqa: E402
 import harness  # noqa: E402
-
-
-def load_cases():
-    """Import every test_*.py; returns the cases in order of file and definition."""
-    if not harness.CASES:
-        for path in sorted(HERE.glob("test_*.py")):
-            importlib.import_module(path.stem)
-    return harness.CASES
 
 
 def chosen(info, only):
@@ -112,7 +104,7 @@ def main():
         binary = args.stowage
     elif not os.access(binary, os.X_OK):
         sys.exit(f"no server at {binary}: give --stowage BIN, $STOWAGE or --url URL")
-    cases = [c for c in load_cases() if chosen(c, args.only) and (args.slow or not c.slow)]
+    cases = [c for c in harness.load_cases() if chosen(c, args.only) and (args.slow or not c.slow)]
     world = harness.World(os.path.abspath(binary) if binary else None, args.url)
     try:
         counts = run_all(world, cases, max(1, args.jobs), args.verbose)
@@ -122,6 +114,10 @@ def main():
         if not args.only or outcome == "fail":
             counts[outcome] += 1
             report(f"every_answer.{name}", reqs, outcome, text, args.verbose)
+    if not args.only:
+        gaps = list(coverage.complaints(coverage.proofs()))
+        counts["fail" if gaps else "pass"] += 1
+        report("requirements.table", (), "fail" if gaps else "pass", "; ".join(gaps), args.verbose)
     for text in complaints:
         counts["fail"] += 1
         report("every_server.ends_well", ("L18",), "fail", text, args.verbose)

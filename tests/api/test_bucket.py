@@ -68,7 +68,8 @@ def check_root(t, root):
         alg, hexes = path.parent.parent.name, path.name.split(".")[0]
         t.eq(path.parent.name, hexes[:2], "folder of a record")
         data = record_bytes(root, path)
-        t.true(data is not None and hashlib.new(alg, data).hexdigest() == hexes, "bytes of the key's name", path)
+        same = data is not None and hashlib.new(alg, data).hexdigest() == hexes
+        t.true(same, "bytes of the key's name", path)
     return logs
 
 

@@ -147,7 +147,8 @@ def signals_drain(t):
         repo, data = client.repo(), b"slow upload " * 1000
         url = client.start(repo)
         conn = client.connect()
-        conn.send(f"PATCH {url} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data[:100])
+        head = f"PATCH {url} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n"
+        conn.send(head.encode() + data[:100])
         time.sleep(0.3)
         srv.proc.send_signal(how)
         time.sleep(0.5)

@@ -2,11 +2,14 @@
 
 import os
 import pathlib
+import re
 import threading
 
 import oci
 from harness import case
 from test_bucket import data_files, record_path
+from test_http import rss_kib
+from test_upload import run_together
 
 
 @case("R100", "R101", "R104")
@@ -166,3 +169,36 @@ def overload_says_when_to_come_back(t):
         th.join()
     t.eq(sum(seen.values()), 600, "answers to 600 requests")
     t.true(set(seen) <= {201, 429, 503}, "201, 429 or 503 only", seen)
+
+
+@case("R102", "R103", "R154", server="")
+def more_bodies_than_memory(t):
+    """Forty clients hold a large manifest open: memory stays bounded, refusals have their form."""
+    srv = t.serve()
+    client = t.at(srv)
+    repo = client.repo()
+    client.image(repo, "before")
+    rss = rss_kib(srv.pid)
+    body = oci.dump(oci.index_doc([], fill="x" * (4_100_000)))
+    head = f"PUT /v2/{repo}/manifests/t HTTP/1.1\r\nHost: x\r\nContent-Type: {oci.INDEX}\r\n"
+    head = f"{head}Content-Length: {len(body)}\r\n\r\n".encode()
+    conns = []
+
+    def hold():
+        conn = client.connect()
+        conns.append(conn)
+        conn.send(head + body[:-1])
+
+    run_together(hold, 40)
+    grown = rss_kib(srv.pid) - rss
+    t.true(grown < 160 << 10, "less than 160 MiB for 160 MB of open bodies", f"{grown} KiB")
+    client.status(client.get(f"/v2/{repo}/manifests/before"), 200)
+    seen = set()
+    for conn in conns:
+        conn.send(body[-1:])
+        resp = client.read(conn, "PUT", f"/v2/{repo}/manifests/t", "PUT of 4 MB, one of 40")
+        seen.add(client.status(resp, 201, 429, 503).status)
+        if resp.status != 201:
+            client.header(resp, "Retry-After", re.compile(r"[0-9]+"))
+    t.true(201 in seen, "some accepted", seen)
+    client.body(client.get(f"/v2/{repo}/manifests/t"), body)

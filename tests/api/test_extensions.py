@@ -1,9 +1,10 @@
 """Extensions, health and metrics, options."""
 
 import re
+import shutil
 
-from harness import Skip, case
 import oci
+from harness import Skip, case
 
 
 @case("R160")
@@ -71,7 +72,12 @@ def not_ready_says_why(t):
     srv = t.serve()
     client = t.at(srv)
     client.status(client.get("/readyz"), 200)
+    shutil.rmtree(srv.root)
+    resp = client.status(client.get("/readyz"), 503)
+    t.true(len(resp.body.split()) > 3, "a reason in the body", resp.show())
     client.status(client.get("/livez"), 200)
+    client.error(client.req("PUT", "/v2/a/manifests/v1", {"Content-Type": oci.INDEX},
+                            oci.dump(oci.index_doc([]))), (500, 503, 507), "UNKNOWN")
 
 
 @case("L15", "R21")

@@ -28,7 +28,8 @@ def keep_alive(t):
     data = b"x" * 100
     for turn in range(20):
         for method, path, status in (
-            ("GET", "/v2/", 200), ("HEAD", f"/v2/{repo}/manifests/v1", 200), ("GET", f"/v2/{repo}/tags/list", 200),
+            ("GET", "/v2/", 200), ("HEAD", f"/v2/{repo}/manifests/v1", 200),
+            ("GET", f"/v2/{repo}/tags/list", 200),
             ("GET", f"/v2/{repo}/blobs/{oci.ZERO}", 404), ("POST", f"/v2/{repo}/blobs/uploads/", 202),
             ("GET", "/v2/UPPER/tags/list", 400), ("GET", f"/v2/{repo}/manifests/{digest}", 200),
             ("DELETE", f"/v2/{repo}/manifests/absent", 404),
@@ -172,10 +173,12 @@ def refused_bodies_are_read_away(t):
 @case("R153", "L12")
 def both_lengths(t):
     repo = t.repo()
-    for order in ("Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5"):
+    lengths = ["Content-Length: 5", "Transfer-Encoding: chunked"]
+    for lines in (lengths, lengths[::-1]):
         for target in ("/v2/", f"/v2/{repo}/blobs/uploads/"):
             method = "POST" if "uploads" in target else "GET"
-            refused_shape(t, f"{method} {target} HTTP/1.1\r\nHost: x\r\n{order}\r\n\r\n0\r\n\r\n".encode())
+            head = "\r\n".join([f"{method} {target} HTTP/1.1", "Host: x", *lines, "", "0", "", ""])
+            refused_shape(t, head.encode())
 
 
 def refused_shape(t, data, then=b"GET /v2/_catalog?n=1 HTTP/1.1\r\nHost: x\r\n\r\n"):
@@ -212,7 +215,7 @@ def framing_that_invites_smuggling(t):
         host + b"Transfer-Encoding\t: chunked\r\n",
         host + b"Content-Length: 5\r\n 0\r\n",
         host + b"Transfer-Encoding:\r\n chunked\r\n",
-        host + b"X: y\r\n Content-Length: 5\r\n\tTransfer-Encoding: chunked\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        host + b"X: y\r\n Content-Length: 5\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         b"Host: a\r\nHost: b\r\n",
         b"Host: a\r\nHost: a\r\n",
         b"Host: a\r\n b\r\n",
@@ -226,10 +229,12 @@ def framing_that_invites_smuggling(t):
 @case("R153", "L12")
 def broken_chunks(t):
     repo = t.repo()
-    for body in (b"zz\r\nabc\r\n0\r\n\r\n", b"-1\r\na\r\n0\r\n\r\n", b"ffffffffffffffffff\r\nabc", b"3\r\nabcde\r\n0\r\n\r\n"):
+    end = b"\r\n0\r\n\r\n"
+    for body in (b"zz\r\nabc", b"-1\r\na", b"ffffffffffffffffff\r\nabc", b"3\r\nabcde"):
         url = t.start(repo)
         conn = t.connect(timeout=10)
-        conn.send(f"PATCH {url} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + body)
+        head = f"PATCH {url} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        conn.send(head.encode() + body + end)
         try:
             resp = conn.response("PATCH", url)
             t.true(resp.status == 400, "400 or a closed connection", resp.show())
@@ -240,8 +245,8 @@ def broken_chunks(t):
 
 @case("L12")
 def request_lines_that_are_none(t):
-    for line in (b"GET", b"GET /v2/", b"GET  /v2/ HTTP/1.1", b"GET /v2/ HTTP/9.9", b"GET /v2/ FTP/1.1", b"\x00\x01\x02",
-                 b"G\x00T /v2/ HTTP/1.1", b" GET /v2/ HTTP/1.1"):
+    for line in (b"GET", b"GET /v2/", b"GET  /v2/ HTTP/1.1", b"GET /v2/ HTTP/9.9",
+                 b"GET /v2/ FTP/1.1", b"\x00\x01\x02", b"G\x00T /v2/ HTTP/1.1", b" GET /v2/ HTTP/1.1"):
         conn = t.connect(timeout=10)
         conn.send(line + b"\r\nHost: x\r\n\r\n")
         conn.sock.shutdown(socket.SHUT_WR)

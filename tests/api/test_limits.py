@@ -90,7 +90,9 @@ def small_disk(size):
     """A tmpfs of that size, for those who may mount one."""
     where = tempfile.mkdtemp(prefix="api-disk-")
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", where], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "tmpfs", where],
+        capture_output=True,
+        check=False,
     )
     if done.returncode:
         os.rmdir(where)
