@@ -1,6 +1,7 @@
 /* Shared by the tests of the blobstore: see fixture.h. */
 #include "fixture.h"
 
+#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -239,6 +240,27 @@ unsigned count_objects(struct store *s, const char *prefix)
     assert_int_equal(
         store_list(s, str_of(prefix), STR_NONE, STORE_LIST_MAX, count_one, &count, NULL), 0);
     return count;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+void make_place(char out[PLACE_MAX])
+{
+    const char *tmp = getenv("TMPDIR");
+
+    assert_true(snprintf(out, PLACE_MAX, "%s/stowage-test-XXXXXX", tmp ? tmp : "/tmp") < PLACE_MAX);
+    assert_non_null(mkdtemp(out));
+}
+
+void remove_place(const char *place)
+{
+    assert_int_equal(nftw(place, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 /* ---- logs */

@@ -44,6 +44,11 @@ void faults_add(struct faults *f, struct rule rule);
 struct node *open_node(struct store *s);
 struct store *mem_store(void);
 
+/* A new folder for a store on files; removing it and all below. */
+#define PLACE_MAX 256
+void make_place(char out[PLACE_MAX]);
+void remove_place(const char *place);
+
 /* Whole object, appended to out; fails the test when it is not there. */
 void read_object(struct store *s, const char *key, struct buf *out);
 bool has_object(struct store *s, const char *key);
