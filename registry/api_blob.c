@@ -113,6 +113,8 @@ int api_blob_delete(struct req *r)
     struct digest d;
     int e = api_path_digest(r, &d);
 
+    if (e == 0 && req_app(r)->refuse.blob_delete)
+        e = err_set(req_detail(r), -ERR_UNSUPPORTED, "this registry does not delete blobs");
     if (e == 0)
         e = repo_get(req_app(r)->repos, req_target(r)->name, &repo, req_detail(r));
     if (e == 0)

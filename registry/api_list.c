@@ -94,6 +94,8 @@ static int catalog_list(struct req *r, enum waiting waiting)
     bool more = false;
     int e = api_page_size(r, CATALOG_PAGE_INITIAL, CATALOG_PAGE_MAX, &n);
 
+    if (req_app(r)->refuse.catalog)
+        return err_set(req_detail(r), -ERR_UNSUPPORTED, "this registry does not list repositories");
     if (e == 0)
         e = query_last(r, &last);
     if (e == 0)

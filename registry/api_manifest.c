@@ -252,6 +252,7 @@ int api_manifest_delete(struct req *r)
 {
     struct repo *repo auto_repo = NULL;
     struct repo_who who = api_who(r);
+    const struct app_refuse *refuse = &req_app(r)->refuse;
     struct reference ref;
     int e = reference_parse(req_target(r)->reference, &ref);
 
@@ -259,6 +260,9 @@ int api_manifest_delete(struct req *r)
         return err_set(req_detail(r), -ERR_DIGEST, "the digest is malformed");
     if (e < 0)
         return -ERR_NOTFOUND;
+    if (ref.is_digest ? refuse->manifest_delete : refuse->tag_delete)
+        return err_set(req_detail(r), -ERR_UNSUPPORTED, "this registry does not delete %s",
+                       ref.is_digest ? "manifests" : "tags");
     e = api_fresh_repo(r, req_target(r)->name, MAY_WAIT, &repo);
     if (e == 0 && !repo_exists(repo))
         e = -ERR_NOREPO;

@@ -241,6 +241,8 @@ static int mount(struct req *r)
     if (e < 0 || digest_parse(buf_str(&text), &d) < 0)
         return 0;
     e = req_query(r, "from", 0, false, &from);
+    if (e == -ERR_NOTFOUND && req_app(r)->refuse.anonymous_mount)
+        return 0;
     if (e == -ERR_NOTFOUND)
         e = blob_each_link(req_app(r)->blobs, &d, try_mount, &search, req_detail(r));
     else if (e == 0 && name_valid(buf_str(&from)))

@@ -13,6 +13,12 @@ struct answers;
 
 #define APP_URL_BASE_MAX 512
 
+/* What an operator switched off (R65, R125, R143): answered 405 UNSUPPORTED, a mount without `from`
+ * by a session. */
+struct app_refuse {
+    bool tag_delete, manifest_delete, blob_delete, catalog, anonymous_mount;
+};
+
 struct app {
     struct store *store;
     struct node *node;
@@ -22,6 +28,7 @@ struct app {
     struct access *access;
     struct answers *answers; /* prepared manifest answers */
     struct work *background;
+    struct app_refuse refuse;
     char url_base[APP_URL_BASE_MAX +
                   1]; /* before "/v2/" in Location and Link (R25, R26); mostly empty */
 };

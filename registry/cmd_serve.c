@@ -86,6 +86,7 @@ int cmd_serve(const struct config *config, const struct opt_list *args)
                      config->allow_anonymous_network, &why);
     if (e == 0)
         e = app_set_external_url(&app, config->external_url, &why);
+    app.refuse = config->refuse;
     if (e == 0)
         e = serve(&app, config, &stop, &why);
     app_close(&app);

@@ -4,6 +4,7 @@
 #define STOWAGE_REGISTRY_CONFIG_H
 
 #include "base/opt.h"
+#include "registry/app.h"
 
 struct config {
     const char *root;
@@ -11,6 +12,7 @@ struct config {
     int references;
     bool allow_anonymous_network;
     const char *external_url;
+    struct app_refuse refuse;
     int log_level;
     int64_t workers;
 };
