@@ -17,6 +17,10 @@ import tempfile
 import threading
 import unittest
 
+sys.dont_write_bytecode = True
+import rows as rows_module
+import table
+
 LOAD, BARE = sys.argv[1:3] if len(sys.argv) > 2 else ("", "")
 MANIFEST = bytes(ord("a") + i % 26 for i in range(1024))
 SPIN_US = 2000
@@ -192,6 +196,55 @@ class Parsing(unittest.TestCase):
             got = get(Answers([answer]), "/", "--cold", "--clients", 1, "--ops", 1, "--length",
                       size, status=status)
             self.assertIn(why, got.get("first_error", ""))
+
+
+class Tables(unittest.TestCase):
+    """Verdicts from made-up measurements: ours, two peers, one baseline, two rounds."""
+
+    def result(self, cpu):
+        kinds = {"ours": "ours", "a": "peer", "b": "peer", "bare MHD": "baseline"}
+        row = {name: [{"cpu": v} if v else {"error": "broke"} for v in cpu[name]] for name in cpu}
+        return {"facts": {"subjects": [[n, kinds[n], ""] for n in cpu]},
+                "rows": {"manifest-get": row}}
+
+    def verdicts(self, cpu):
+        result = self.result(cpu)
+        rows = rows_module.all_rows(True, 1000)
+        main = [x for x in table.main_table(result, rows) if x.startswith("| manifest GET, server")]
+        held = [x for x in table.condition_table(result, rows, rows_module.CONDITIONS)
+                if x.startswith("| manifest GET: CPU")]
+        return [x.rsplit("|", 2)[1].strip() for x in main + held]
+
+    def test_verdicts(self):
+        bare = {"bare MHD": [10, 10]}
+        for ours, a, want in [
+                ([12, 12], [100, 100], ["won", "held", "held"]),
+                ([40, 40], [100, 100], ["won", "**lost**", "**lost**"]),
+                ([120, 120], [100, 100], ["**lost**", "**lost**", "**lost**"]),
+                ([None, None], [100, 100], ["**lost**", "missing", "missing"]),
+                ([12, None], [100, 100], ["won", "held", "held"]),
+                # pair by pair, not median by median
+                ([100, 10], [90, 40], ["won", "**lost**", "**lost**"])]:
+            got = self.verdicts({"ours": ours, "a": a, "b": [500, 500], **bare})
+            self.assertEqual(got, want, (ours, a))
+
+    def test_failures_are_told(self):
+        result = self.result({"ours": [1, None], "a": [None, None], "bare MHD": [1, 1]})
+        text = "\n".join(table.main_table(result, rows_module.all_rows(True, 1000)))
+        self.assertIn("ours failed in 1 of 2 rounds: broke", text)
+        self.assertIn("| failed |", text)
+
+    def test_page(self):
+        with tempfile.TemporaryDirectory() as folder:
+            page = os.path.join(folder, "page.md")
+            for text in ("first\n", "second\n"):
+                table.write(page, text)
+            with open(page, encoding="utf-8") as file:
+                got = file.read()
+            self.assertEqual(got, f"# Performance\n\n{table.BEGIN}\nsecond\n{table.END}\n")
+            with open(page, "w", encoding="utf-8") as file:
+                file.write("no markers")
+            self.assertRaises(SystemExit, table.write, page, "text")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,169 @@
+"""The rows of the table: what is driven, against which servers, which figures count, and the
+conditions that must hold.
+
+A figure is (key, title, unit, better, of) where "of" takes the load tool's report.
+"""
+
+
+class Figure:
+    def __init__(self, key, title, unit, better, of):
+        self.key = key
+        self.title = title
+        self.unit = unit
+        self.better = better  # "lower" or "higher"
+        self.of = of
+
+
+class Row:
+    """One scenario with its arguments. fresh: an empty root for each measurement."""
+
+    def __init__(self, key, scenario, args, figures, fresh=False, baselines=()):
+        self.key = key
+        self.scenario = scenario
+        self.args = args
+        self.figures = figures
+        self.fresh = fresh
+        self.baselines = dict(baselines)  # subject name -> (scenario, args)
+
+
+SMALL = ("get-path", ["--path", "/manifest", "--length", "1024"])
+LARGE = ("get-path", ["--path", "/blob", "--length", str(256 * 2**20)])
+RAW = "put-raw"
+
+
+def cpu_us(title):
+    return Figure("cpu", title + ", server CPU", "µs/op", "lower", lambda r: r["cpu_us_per_op"])
+
+
+def cpu_gib(title):
+    return Figure("gib", title + ", server CPU", "s/GiB", "lower", lambda r: r["cpu_s_per_gib"])
+
+
+def rate(title):
+    return Figure("rate", title, "ops/s", "higher", lambda r: r["ops_per_s"])
+
+
+def p99(title):
+    return Figure("p99", title + ", p99", "ms", "lower", lambda r: r["p99_us"] / 1000)
+
+
+def speed(title):
+    return Figure("speed", title, "MiB/s", "higher", lambda r: r["mib_per_s"])
+
+
+def gap(title):
+    return Figure("gap", title + ", last byte to headers", "ms", "lower",
+                  lambda r: r["gap_max_ms"])
+
+
+def mib(key, title, of):
+    return Figure(key, title, "MiB", "lower", lambda r: of(r) / 1024)
+
+
+def small_rows(seconds):
+    args = ["--clients", "16", "--seconds", str(seconds)]
+    result = []
+    for scenario, title in (("manifest-get", "manifest GET"), ("manifest-head", "manifest HEAD"),
+                            ("blob-get-small", "4 KiB blob GET"),
+                            ("blob-head", "4 KiB blob HEAD")):
+        result.append(Row(scenario, scenario, args, [cpu_us(title), rate(title), p99(title)],
+                          baselines={"bare MHD": (SMALL[0], SMALL[1] + args)}))
+    return result
+
+
+def large_rows(seconds, ops):
+    result = []
+    for clients in (1, 4):
+        of = f"256 MiB blob GET, {clients} client" + ("s" if clients > 1 else "")
+        args = ["--clients", str(clients), "--seconds", str(seconds)]
+        result.append(Row(f"blob-get-large-{clients}", "blob-get-large", args,
+                          [cpu_gib(of), speed(of)],
+                          baselines={"bare MHD": (LARGE[0], LARGE[1] + args),
+                                     "nginx": (LARGE[0], LARGE[1] + args)}))
+    for scenario, how, clients in (("push-large", "256 MiB push", 1),
+                                   ("push-large", "256 MiB push", 4),
+                                   ("push-large-put", "256 MiB push by one PUT", 1)):
+        of = f"{how}, {clients} client" + ("s" if clients > 1 else "")
+        args = ["--clients", str(clients), "--ops", str(max(ops, clients))]
+        result.append(Row(f"{scenario}-{clients}", scenario, args, [cpu_gib(of), speed(of)],
+                          fresh=True, baselines={"bare receive": (RAW, args)}))
+    return result
+
+
+def write_rows(seconds, tags):
+    time = ["--seconds", str(seconds)]
+    of = f"tag commits, 64 writers, {tags:,} tags there"
+    page = f"tags page of 100 in {tags:,}"
+    return [
+        Row("push-small", "push-small", ["--clients", "16", *time],
+            [rate("4 KiB blob push, 16 clients"), cpu_us("4 KiB blob push"),
+             p99("4 KiB blob push")], fresh=True),
+        Row("tag-commits", "tag-commits", ["--clients", "64", *time],
+            [rate("tag commits, 64 writers, one repository"), p99("tag commits")], fresh=True),
+        Row("tag-commits-many", "tag-commits",
+            ["--clients", "64", "--tags", str(tags), "--repo", "bench/many", *time], [rate(of)]),
+        Row("tags-page", "tags-page",
+            ["--clients", "1", "--tags", str(tags), "--repo", "bench/many", *time],
+            [Figure("cpu", page + ", server CPU", "ms/op", "lower",
+                    lambda r: r["cpu_us_per_op"] / 1000)]),
+    ]
+
+
+def memory_rows(connections, storm_ops):
+    return [
+        Row("idle", "idle-memory", [],
+            [mib("rss", "memory idle, resident", lambda r: r["after"]["rss_kib"]),
+             mib("anon", "memory idle, anonymous", lambda r: r["after"]["anon_kib"]),
+             Figure("start", "start to first answer", "ms", "lower", lambda r: r["started_ms"])],
+            fresh=True),
+        Row("idle-connections", "idle-connections", ["--clients", str(connections)],
+            [Figure("kib", f"memory of an idle connection, {connections} held", "KiB", "lower",
+                    lambda r: r["kib_per_connection"])]),
+        Row("pull-storm", "pull-storm", ["--clients", "64", "--ops", str(storm_ops)],
+            [mib("peak", "pull storm of 64 clients, peak memory",
+                 lambda r: r["after"]["peak_kib"]),
+             cpu_gib("pull storm"), speed("pull storm")]),
+    ]
+
+
+def gap_rows(ops):
+    args = ["--clients", "1", "--ops", str(ops)]
+    return [Row("last-byte", "last-byte", args, [gap("64 MiB, PATCH and PUT")], fresh=True),
+            Row("last-byte-put", "last-byte-put", args, [gap("64 MiB, one PUT")], fresh=True)]
+
+
+def all_rows(quick, tags):
+    seconds = 1 if quick else 3
+    return (small_rows(seconds) + large_rows(seconds, 1 if quick else 4) +
+            write_rows(seconds, tags) + memory_rows(200 if quick else 1000, 64 if quick else 128) +
+            gap_rows(1 if quick else 3))
+
+
+# Conditions: (text, row, figure, kind, subject or None, factor).
+#   "peer":  ours <= factor x best peer (lower) or >= factor x best peer (higher)
+#   "is":    the same against one named subject
+#   "max":   ours <= factor, in the figure's unit
+CONDITIONS = [
+    *[(f"{name}: CPU ≤ 1/3 of the best peer", row, "cpu", "peer", None, 1 / 3)
+      for row, name in (("manifest-get", "manifest GET"), ("manifest-head", "manifest HEAD"),
+                        ("blob-get-small", "4 KiB blob GET"), ("blob-head", "4 KiB blob HEAD"))],
+    *[(f"{name}: CPU ≤ 2 × bare libmicrohttpd", row, "cpu", "is", "bare MHD", 2)
+      for row, name in (("manifest-get", "manifest GET"), ("manifest-head", "manifest HEAD"),
+                        ("blob-get-small", "4 KiB blob GET"), ("blob-head", "4 KiB blob HEAD"))],
+    ("256 MiB GET: CPU ≤ 1.1 × nginx sendfile", "blob-get-large-1", "gib", "is", "nginx", 1.1),
+    ("256 MiB push: CPU ≤ 1.25 × bare receive loop", "push-large-1", "gib", "is", "bare receive",
+     1.25),
+    ("256 MiB push: CPU below every peer", "push-large-1", "gib", "peer", None, 1),
+    ("256 MiB push, 1 client: faster than every peer", "push-large-1", "speed", "peer", None, 1),
+    ("256 MiB push, 4 clients: faster than every peer", "push-large-4", "speed", "peer", None, 1),
+    ("4 KiB push: ≥ 5 × distribution 3", "push-small", "rate", "is", "distribution 3", 5),
+    ("idle memory ≤ 16 MiB", "idle", "rss", "max", None, 16),
+    ("idle memory, anonymous ≤ 4 MiB", "idle", "anon", "max", None, 4),
+    ("idle connection ≤ 36 KiB", "idle-connections", "kib", "max", None, 36),
+    ("pull storm ≤ 48 MiB", "pull-storm", "peak", "max", None, 48),
+    ("first answer ≤ 20 ms after start", "idle", "start", "max", None, 20),
+    ("64 MiB, PATCH and PUT: headers < 1 s after the last byte", "last-byte", "gap", "max", None,
+     1000),
+    ("64 MiB, one PUT: headers < 1 s after the last byte", "last-byte-put", "gap", "max", None,
+     1000),
+]

@@ -1,0 +1,196 @@
+#!/usr/bin/env python3
+"""Compares Stowage with every peer present and with the bare baselines, in one run.
+
+Each row is measured in rounds: in a round every server is started, driven, and stopped, ours
+next to each peer, and the order turns round from one round to the next. A ratio is taken within
+a round (a pair), so that what disturbs the machine disturbs both; the table shows medians.
+
+  tests/bench/run.py [--build DIR] [--pairs 5] [--quick] [--rows A,B] [--only NAME,NAME]
+                     [--tags 100000] [--dir DIR] [--save FILE] [--from FILE] [--write FILE]
+
+STOWAGE names our program (default: DIR/stowage). BENCH_DISTRIBUTION, BENCH_OLAREG,
+BENCH_DOCKER_REGISTRY and BENCH_NGINX name peers that are not on PATH.
+--write puts the table between the markers of that file, docs/performance.md by custom.
+"""
+import argparse
+import datetime
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+import rows as rows_module
+import subjects as subjects_module
+import table
+
+LOAD_SECONDS_MAX = 900
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--build", default=os.path.join(TOP, "build"))
+    parser.add_argument("--pairs", type=int, choices=range(1, 21), default=5, metavar="1..20")
+    parser.add_argument("--quick", action="store_true", help="one pair, short windows, few tags")
+    parser.add_argument("--rows", help="only rows whose name begins with one of these")
+    parser.add_argument("--only", help="only these servers")
+    parser.add_argument("--tags", type=int, help="tags in the large repository")
+    parser.add_argument("--dir", help="where roots are made (default: a temporary folder)")
+    parser.add_argument("--save", help="keep all measurements as JSON")
+    parser.add_argument("--from", dest="source", help="take measurements from such a file")
+    parser.add_argument("--write", help="put the table into this file")
+    return parser.parse_args()
+
+
+def drive(load, server, scenario, args):
+    command = [load, "--url", server.url, "--pid", str(server.process.pid), "--scenario", scenario,
+               "--json", *args]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              timeout=LOAD_SECONDS_MAX)
+        report = json.loads(done.stdout or "{}")
+    except (subprocess.TimeoutExpired, json.JSONDecodeError) as error:
+        raise subjects_module.Failed(f"load tool: {type(error).__name__}") from error
+    if done.returncode != 0:
+        why = report.get("first_error") or done.stderr.strip() or f"status {done.returncode}"
+        raise subjects_module.Failed(why)
+    return report
+
+
+class Bench:
+    """Holds the programs and the folder of the roots."""
+
+    def __init__(self, load, folder, subjects):
+        self.load = load
+        self.folder = folder
+        self.subjects = subjects
+
+    def measure(self, row, subject):
+        """One measurement: {figure: value}, or {"error": text}."""
+        scenario, args = row.baselines.get(subject.name, (row.scenario, row.args))
+        name = subject.name.replace(" ", "-") + ("-fresh" if row.fresh else "")
+        root = os.path.join(self.folder, name)
+        os.makedirs(root, exist_ok=True)
+        os.sync()  # what the last one wrote is not this one's burden
+        try:
+            server = subject.start(root)
+            try:
+                report = drive(self.load, server, scenario, args)
+                report["started_ms"] = server.started_ms
+            finally:
+                server.stop()
+            values = {}
+            for figure in row.figures:
+                try:
+                    values[figure.key] = figure.of(report)
+                except KeyError:
+                    pass  # a baseline has not every figure
+            if row.scenario == "tags-page" and report["page_entries"] != 100:
+                values["note"] = f"{report['page_entries']} entries instead of 100"
+            return values
+        except (subjects_module.Failed, OSError) as error:
+            return {"error": str(error)[:200]}
+        finally:
+            if row.fresh:
+                shutil.rmtree(root, ignore_errors=True)
+
+    def run_row(self, row, pairs):
+        """{subject: [measurement of each round]}"""
+        taking = [s for s in self.subjects if s.kind != "baseline" or s.name in row.baselines]
+        result = {s.name: [] for s in taking}
+        for turn in range(pairs):
+            for subject in taking if turn % 2 == 0 else reversed(taking):
+                got = self.measure(row, subject)
+                result[subject.name].append(got)
+                shown = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}"
+                                  for k, v in got.items())
+                print(f"{row.key} {turn + 1}/{pairs} {subject.name}: {shown}", file=sys.stderr,
+                      flush=True)
+        return result
+
+
+def cpu_model():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def file_system(folder):
+    done = subprocess.run(["df", "--output=fstype", folder], stdout=subprocess.PIPE, text=True,
+                          check=False)
+    return (done.stdout.split() or ["unknown file system"])[-1]
+
+
+def facts(opt, tags, folder, present, missing):
+    with open("/proc/meminfo", encoding="ascii") as file:
+        memory_kib = int(file.readline().split()[1])
+    shown = ["tests/bench/run.py"]
+    shown += ["--quick"] if opt.quick else [f"--pairs {opt.pairs}"]
+    shown += [f"--rows {opt.rows}"] if opt.rows else []
+    shown += [f"--only '{opt.only}'"] if opt.only else []
+    shown.append(f"--tags {tags}")
+    return {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+            "cores": os.cpu_count(), "cpu": cpu_model(), "memory_gib": round(memory_kib / 2**20),
+            "kernel": platform.release(), "file_system": file_system(folder),
+            "load_average": os.getloadavg()[0], "command": " ".join(shown), "quick": opt.quick,
+            "pairs": opt.pairs, "tags": tags, "missing": missing,
+            "subjects": [[s.name, s.kind, s.version] for s in present]}
+
+
+def take(opt, tags):
+    """Runs everything; the result is what --save keeps."""
+    load = os.path.join(opt.build, "tests", "bench", "bench_load")
+    bare = os.path.join(opt.build, "tests", "bench", "bench_bare")
+    for program in (load, bare):
+        if not os.access(program, os.X_OK):
+            sys.exit(f"bench: no program at {program}: build it, or give --build")
+    stowage = os.environ.get("STOWAGE") or os.path.join(opt.build, "stowage")
+    present, missing = subjects_module.find_all(stowage, bare)
+    if opt.only:
+        names = opt.only.split(",")
+        present = [s for s in present if s.name in names]
+    wanted = rows_module.all_rows(opt.quick, tags)
+    if opt.rows:
+        wanted = [r for r in wanted if r.key.startswith(tuple(opt.rows.split(",")))]
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=opt.dir) as folder:
+        os.chmod(folder, 0o755)
+        result = {"facts": facts(opt, tags, folder, present, missing), "rows": {}}
+        bench = Bench(load, folder, present)
+        for row in wanted:
+            result["rows"][row.key] = bench.run_row(row, opt.pairs)
+            if opt.save:
+                with open(opt.save, "w", encoding="utf-8") as file:
+                    json.dump(result, file, indent=1)
+    return result
+
+
+def main():
+    # A polite end runs the clean-up that stops servers and removes roots.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    opt = arguments()
+    if opt.quick:
+        opt.pairs = 1
+    tags = opt.tags or (1000 if opt.quick else 100000)
+    if opt.source:
+        with open(opt.source, encoding="utf-8") as file:
+            result = json.load(file)
+    else:
+        result = take(opt, tags)
+    seen = result["facts"]
+    text = table.render(result, rows_module.all_rows(seen["quick"], seen["tags"]),
+                        rows_module.CONDITIONS)
+    if opt.write:
+        table.write(opt.write, text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
