@@ -2,7 +2,11 @@
 #include "store_suite.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <spawn.h>
 #include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 struct store *bench_open(const char *place)
 {
@@ -60,4 +64,33 @@ unsigned bench_names(const char *path)
         n += e->d_name[0] != '.';
     closedir(d);
     return n;
+}
+
+int bench_start(const char *const *arguments, int in, int out)
+{
+    posix_spawn_file_actions_t files;
+    char *argv[8] = {NULL};
+    pid_t pid = -1;
+
+    for (size_t i = 0; arguments[i] != NULL && i < ARRAY_LEN(argv) - 1; i++)
+        argv[i] = (char *)(uintptr_t)arguments[i];
+    assert_int_equal(posix_spawn_file_actions_init(&files), 0);
+    for (int i = 0; i < 3; i++) {
+        int fd = i == STDIN_FILENO ? in : i == STDOUT_FILENO ? out : -1;
+        assert_int_equal(fd >= 0
+                             ? posix_spawn_file_actions_adddup2(&files, fd, i)
+                             : posix_spawn_file_actions_addopen(&files, i, "/dev/null", O_RDWR, 0),
+                         0);
+    }
+    assert_int_equal(posix_spawn(&pid, "/proc/self/exe", &files, NULL, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&files);
+    return pid;
+}
+
+int bench_wait(int pid)
+{
+    int status;
+
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }

@@ -1,5 +1,5 @@
 /* The shared suite. Names of tests say which sentence of store.h they hold. */
-#include "store_suite.h"
+#include "store_suite_internal.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -11,12 +11,6 @@
 
 #define RACE_THREADS 8
 #define RACE_ROUNDS  50
-
-struct suite {
-    const struct suite_backend *backend;
-    struct store *s;
-    char place[SUITE_PLACE_MAX];
-};
 
 void suite_make_place(char out[SUITE_PLACE_MAX])
 {
@@ -47,7 +41,7 @@ enum store_fault suite_no_fault(const struct store_fault_call *call, int *ret_er
     return FAULT_NONE;
 }
 
-static struct store *open_again(struct suite *t)
+struct store *suite_open_again(struct suite *t)
 {
     struct err_detail d = {""};
     struct store *s = NULL;
@@ -67,7 +61,7 @@ static int setup(void **state)
     t->backend = *state;
     if (t->backend->needs_place)
         suite_make_place(t->place);
-    t->s = open_again(t);
+    t->s = suite_open_again(t);
     *state = t;
     return 0;
 }
@@ -85,12 +79,12 @@ static int teardown(void **state)
 
 /* ---- Short forms. */
 
-static int create(struct store *s, const char *key, const char *bytes)
+int suite_create(struct store *s, const char *key, const char *bytes)
 {
     return store_create(s, str_of(key), STORE_LOG, str_of(bytes), NULL);
 }
 
-static void assert_holds(struct store *s, const char *key, const char *bytes)
+void suite_holds(struct store *s, const char *key, const char *bytes)
 {
     struct buf out auto_buf = BUF_INIT(1 << 20);
     struct store_info info;
@@ -101,7 +95,7 @@ static void assert_holds(struct store *s, const char *key, const char *bytes)
     assert_int_equal(info.size, strlen(bytes));
 }
 
-static void assert_absent(struct store *s, const char *key)
+void suite_absent(struct store *s, const char *key)
 {
     struct buf out auto_buf = BUF_INIT(64);
     struct store_object o;
@@ -134,17 +128,17 @@ static void test_create_once(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct str key = str_of(cases[i].key);
 
-        assert_absent(t->s, cases[i].key);
+        suite_absent(t->s, cases[i].key);
         assert_int_equal(store_create(t->s, key, cases[i].cls, STR("first"), NULL), 0);
-        assert_holds(t->s, cases[i].key, "first");
+        suite_holds(t->s, cases[i].key, "first");
         assert_int_equal(store_create(t->s, key, cases[i].cls, STR("second"), NULL), -ERR_EXISTS);
         assert_int_equal(store_create(t->s, key, cases[i].cls, STR("first"), NULL), -ERR_EXISTS);
-        assert_holds(t->s, cases[i].key, "first");
+        suite_holds(t->s, cases[i].key, "first");
     }
-    assert_int_equal(create(t->s, "empty", ""), 0);
-    assert_holds(t->s, "empty", "");
-    assert_int_equal(create(t->s, "empty", "x"), -ERR_EXISTS);
-    assert_absent(t->s, "repos/a");
+    assert_int_equal(suite_create(t->s, "empty", ""), 0);
+    suite_holds(t->s, "empty", "");
+    assert_int_equal(suite_create(t->s, "empty", "x"), -ERR_EXISTS);
+    suite_absent(t->s, "repos/a");
 }
 
 static void test_ranges(void **state)
@@ -167,7 +161,7 @@ static void test_ranges(void **state)
     };
     struct suite *t = *state;
 
-    assert_int_equal(create(t->s, "a/b", "0123456789"), 0);
+    assert_int_equal(suite_create(t->s, "a/b", "0123456789"), 0);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct buf out auto_buf = BUF_INIT(12);
 
@@ -182,7 +176,7 @@ static void test_get_refuses_what_does_not_fit(void **state)
     struct suite *t = *state;
     struct buf out auto_buf = BUF_INIT(9);
 
-    assert_int_equal(create(t->s, "k", "0123456789"), 0);
+    assert_int_equal(suite_create(t->s, "k", "0123456789"), 0);
     assert_int_equal(store_get(t->s, STR("k"), 0, STORE_WHOLE, &out, NULL), -ERR_TOOBIG);
     assert_int_equal(out.len, 0);
     assert_int_equal(buf_err(&out), 0);
@@ -195,12 +189,12 @@ static void test_put_overwrites(void **state)
     struct suite *t = *state;
 
     assert_int_equal(store_put(t->s, STR("r/_hint"), STORE_HINT, STR("one"), NULL), 0);
-    assert_holds(t->s, "r/_hint", "one");
+    suite_holds(t->s, "r/_hint", "one");
     assert_int_equal(store_put(t->s, STR("r/_hint"), STORE_HINT, STR("two!"), NULL), 0);
-    assert_holds(t->s, "r/_hint", "two!");
+    suite_holds(t->s, "r/_hint", "two!");
     assert_int_equal(store_put(t->s, STR("r/_hint"), STORE_RECORD, STR(""), NULL), 0);
-    assert_holds(t->s, "r/_hint", "");
-    assert_int_equal(create(t->s, "r/_hint", "no"), -ERR_EXISTS);
+    suite_holds(t->s, "r/_hint", "");
+    assert_int_equal(suite_create(t->s, "r/_hint", "no"), -ERR_EXISTS);
 }
 
 static void test_remove(void **state)
@@ -211,17 +205,17 @@ static void test_remove(void **state)
         for (int i = 0; i < 3; i++) {
             assert_int_equal(
                 store_create(t->s, STR("u/id/1"), (enum store_class)cls, STR("x"), NULL), 0);
-            assert_holds(t->s, "u/id/1", "x");
+            suite_holds(t->s, "u/id/1", "x");
             assert_int_equal(store_remove(t->s, STR("u/id/1"), (enum store_class)cls, NULL), 0);
-            assert_absent(t->s, "u/id/1");
+            suite_absent(t->s, "u/id/1");
             assert_int_equal(store_remove(t->s, STR("u/id/1"), (enum store_class)cls, NULL), 0);
         }
     }
     assert_int_equal(store_remove(t->s, STR("no/such/folder"), STORE_LOG, NULL), 0);
-    assert_int_equal(create(t->s, "u/id/1", "x"), 0);
-    assert_int_equal(create(t->s, "u/id/2", "y"), 0);
+    assert_int_equal(suite_create(t->s, "u/id/1", "x"), 0);
+    assert_int_equal(suite_create(t->s, "u/id/2", "y"), 0);
     assert_int_equal(store_remove(t->s, STR("u/id/1"), STORE_UPLOAD, NULL), 0);
-    assert_holds(t->s, "u/id/2", "y");
+    suite_holds(t->s, "u/id/2", "y");
 }
 
 static void test_limits_of_keys(void **state)
@@ -235,14 +229,14 @@ static void test_limits_of_keys(void **state)
     key[STORE_KEY_MAX] = 0;
     for (size_t i = 99; i < STORE_KEY_MAX - 1; i += 100)
         key[i] = '/';
-    assert_int_equal(create(t->s, segment, "segment"), 0);
-    assert_int_equal(create(t->s, key, "key"), 0);
-    assert_holds(t->s, segment, "segment");
-    assert_holds(t->s, key, "key");
-    assert_int_equal(create(t->s, "odd/\x01 \"\\%2f~!*?\xff/...", "odd"), 0);
-    assert_holds(t->s, "odd/\x01 \"\\%2f~!*?\xff/...", "odd");
+    assert_int_equal(suite_create(t->s, segment, "segment"), 0);
+    assert_int_equal(suite_create(t->s, key, "key"), 0);
+    suite_holds(t->s, segment, "segment");
+    suite_holds(t->s, key, "key");
+    assert_int_equal(suite_create(t->s, "odd/\x01 \"\\%2f~!*?\xff/...", "odd"), 0);
+    suite_holds(t->s, "odd/\x01 \"\\%2f~!*?\xff/...", "odd");
     key[STORE_KEY_MAX - 1] = 'x';
-    assert_absent(t->s, key);
+    suite_absent(t->s, key);
 }
 
 static void test_open_reads(void **state)
@@ -251,7 +245,7 @@ static void test_open_reads(void **state)
     struct store_object o;
     char bytes[8];
 
-    assert_int_equal(create(t->s, "data/ab/1", "bytes"), 0);
+    assert_int_equal(suite_create(t->s, "data/ab/1", "bytes"), 0);
     assert_int_equal(store_open(t->s, STR("data/ab/1"), &o, NULL), 0);
     assert_int_equal(o.info.size, 5);
     assert_int_equal(o.fd >= 0, store_has_files(t->s));
@@ -270,7 +264,7 @@ static void test_now(void **state)
     int64_t before, after;
 
     assert_int_equal(store_now(t->s, &before, NULL), 0);
-    assert_int_equal(create(t->s, "k", "x"), 0);
+    assert_int_equal(suite_create(t->s, "k", "x"), 0);
     assert_int_equal(store_head(t->s, STR("k"), &info, NULL), 0);
     assert_int_equal(store_now(t->s, &after, NULL), 0);
     assert_true(before > INT64_C(1700000000000));
@@ -320,7 +314,7 @@ static void race(void *arg)
 
         snprintf(key, sizeof(key), "race/%u/%u", round % 5, round);
         snprintf(bytes, sizeof(bytes), "by %u", me->number);
-        int r = create(me->s, key, bytes);
+        int r = suite_create(me->s, key, bytes);
         me->won[round] = r == 0;
         if (r != 0 && r != -ERR_EXISTS)
             me->wrong = true;
@@ -335,7 +329,7 @@ static void test_one_winner(void **state)
 {
     struct suite *t = *state;
     struct racer racers[RACE_THREADS] = {0};
-    struct store *second = t->backend->shared ? open_again(t) : NULL;
+    struct store *second = t->backend->shared ? suite_open_again(t) : NULL;
 
     for (unsigned i = 0; i < RACE_THREADS; i++) {
         racers[i].s = second != NULL && i % 2 == 1 ? second : t->s;
@@ -364,22 +358,22 @@ static void test_seen_by_another(void **state)
 
     if (!t->backend->shared)
         return;
-    struct store *second = open_again(t);
-    assert_int_equal(create(t->s, "s/1", "x"), 0);
+    struct store *second = suite_open_again(t);
+    assert_int_equal(suite_create(t->s, "s/1", "x"), 0);
     assert_int_equal(store_probe(t->s, STR("s/1"), &info), 0);
     assert_int_equal(store_probe(second, STR("s/1"), &info), -ERR_AGAIN);
     assert_int_equal(store_head(second, STR("s/1"), &info, NULL), 0);
     assert_int_equal(store_probe(second, STR("s/1"), &info), 0);
     assert_int_equal(info.size, 1);
-    assert_int_equal(create(second, "s/1", "y"), -ERR_EXISTS);
+    assert_int_equal(suite_create(second, "s/1", "y"), -ERR_EXISTS);
 
     /* Removed and made again by the other: what was known of the old object says nothing of the
      * new. */
     assert_int_equal(store_remove(second, STR("s/1"), STORE_LOG, NULL), 0);
-    assert_absent(t->s, "s/1");
-    assert_int_equal(create(second, "s/1", "new"), 0);
+    suite_absent(t->s, "s/1");
+    assert_int_equal(suite_create(second, "s/1", "new"), 0);
     assert_int_equal(store_probe(t->s, STR("s/1"), &info), -ERR_AGAIN);
-    assert_holds(t->s, "s/1", "new");
+    suite_holds(t->s, "s/1", "new");
     store_free(second);
 }
 
@@ -391,14 +385,7 @@ static const char *const list_keys[] = {
     "z/\xff", "z/\xfe/a", "z/~",   "z/z",   "_/_",   "B/upper", "~",      "c/d/...", "c.d/e",
 };
 
-struct listed {
-    struct store *s;
-    char keys[64][64];
-    unsigned count, stop_after;
-    int stop_with;
-};
-
-static int collect(struct str key, const struct store_info *info, void *arg)
+int suite_collect(struct str key, const struct store_info *info, void *arg)
 {
     struct listed *l = arg;
 
@@ -421,7 +408,8 @@ static void expect_list(struct store *s, const char *const *sorted, size_t count
     struct listed got = {0};
     unsigned n = 0;
 
-    assert_int_equal(store_list(s, str_of(prefix), str_of(after), max, collect, &got, NULL), 0);
+    assert_int_equal(store_list(s, str_of(prefix), str_of(after), max, suite_collect, &got, NULL),
+                     0);
     for (size_t i = 0; i < count && n < max; i++) {
         if (strncmp(sorted[i], prefix, strlen(prefix)) != 0 || strcmp(sorted[i], after) <= 0)
             continue;
@@ -470,18 +458,19 @@ static void test_list_stops(void **state)
     for (int i = 0; i < 9; i++) {
         char key[16];
         snprintf(key, sizeof(key), "k/%d/%d", i / 3, i);
-        assert_int_equal(create(t->s, key, "x"), 0);
+        assert_int_equal(suite_create(t->s, key, "x"), 0);
     }
     for (size_t i = 0; i < ARRAY_LEN(results); i++) {
         struct listed got = {.stop_after = 5, .stop_with = results[i]};
 
-        assert_int_equal(store_list(t->s, STR("k/"), STR_NONE, 9, collect, &got, NULL), results[i]);
+        assert_int_equal(store_list(t->s, STR("k/"), STR_NONE, 9, suite_collect, &got, NULL),
+                         results[i]);
         assert_int_equal(got.count, 5);
         assert_string_equal(got.keys[4], "k/1/4");
     }
     /* What a callback does to the store it lists is its own affair, but must not lock up. */
     struct listed got = {.stop_after = 1, .stop_with = 3};
-    assert_int_equal(store_list(t->s, STR("k/2/"), STR("k/2/7"), 1, collect, &got, NULL), 3);
+    assert_int_equal(store_list(t->s, STR("k/2/"), STR("k/2/7"), 1, suite_collect, &got, NULL), 3);
     assert_string_equal(got.keys[0], "k/2/8");
 }
 
@@ -494,7 +483,7 @@ static int remove_listed(struct str key, const struct store_info *info, void *ar
     return store_remove(arg, str_make(copy, key.len), STORE_HINT, NULL);
 }
 
-static int count_listed(struct str key, const struct store_info *info, void *arg)
+int suite_count(struct str key, const struct store_info *info, void *arg)
 {
     (void)key;
     (void)info;
@@ -514,7 +503,7 @@ static void test_list_pages_and_removes(void **state)
     }
     for (int i = 0; i < 6; i++)
         assert_int_equal(store_list(t->s, STR("p/"), STR_NONE, 10, remove_listed, t->s, NULL), 0);
-    assert_int_equal(store_list(t->s, STR_NONE, STR_NONE, 10, count_listed, &left, NULL), 0);
+    assert_int_equal(store_list(t->s, STR_NONE, STR_NONE, 10, suite_count, &left, NULL), 0);
     assert_int_equal(left, 0);
 }
 
@@ -567,303 +556,6 @@ static void test_list_complete_while_others_change(void **state)
     assert_false(c.wrong);
 }
 
-/* ---- Streams. */
-
-#define STREAM_KEY "data/ab/0123456789ab"
-
-static struct store_stream *stream(struct store *s)
-{
-    struct store_stream *st = NULL;
-
-    assert_int_equal(store_stream_open(s, STR(STREAM_KEY), &st, NULL), 0);
-    return st;
-}
-
-static void add(struct store_stream *st, const char *bytes)
-{
-    assert_int_equal(store_stream_write(st, str_of(bytes), NULL), 0);
-}
-
-static void save(struct store_stream *st, struct buf *state)
-{
-    buf_clear(state);
-    assert_int_equal(store_stream_save(st, state, NULL), 0);
-    assert_true(state->len > 0 && state->len <= STORE_STREAM_STATE_MAX);
-    assert_int_equal(state->at[0], '{');
-}
-
-static struct store_stream *resume(struct store *s, const struct buf *state, uint64_t size)
-{
-    struct store_stream *st = NULL;
-
-    assert_int_equal(store_stream_resume(s, STR(STREAM_KEY), buf_str(state), size, &st, NULL), 0);
-    assert_int_equal(store_stream_size(st), size);
-    return st;
-}
-
-static unsigned leftovers(struct store *s)
-{
-    unsigned n = 0;
-
-    assert_int_equal(store_stream_list(s, count_listed, &n, NULL), 0);
-    return n;
-}
-
-static void test_stream_commit(void **state)
-{
-    struct suite *t = *state;
-    struct store_stream *st = stream(t->s);
-    struct buf out auto_buf = BUF_INIT(64);
-
-    assert_int_equal(store_stream_size(st), 0);
-    add(st, "hello, ");
-    add(st, "");
-    add(st, "world");
-    assert_int_equal(store_stream_size(st), 12);
-    assert_absent(t->s, STREAM_KEY);
-    assert_int_equal(store_stream_read(st, 7, 3, &out, NULL), 0);
-    assert_int_equal(store_stream_read(st, 10, 100, &out, NULL), 0);
-    assert_int_equal(store_stream_read(st, 12, 100, &out, NULL), 0);
-    assert_string_equal(buf_c(&out), "world");
-    assert_int_equal(store_stream_commit(st, NULL), 0);
-    assert_holds(t->s, STREAM_KEY, "hello, world");
-    assert_int_equal(store_stream_commit(st, NULL), -ERR_EXISTS);
-    store_stream_close(st);
-    assert_holds(t->s, STREAM_KEY, "hello, world");
-    assert_int_equal(leftovers(t->s), 0);
-    assert_int_equal(store_stream_sweep(t->s, STR(STREAM_KEY), NULL), 0);
-    assert_holds(t->s, STREAM_KEY, "hello, world");
-
-    struct store_info info; /* still known durable, though the stream's own name went */
-    assert_int_equal(store_probe(t->s, STR(STREAM_KEY), &info), 0);
-
-    st = stream(t->s);
-    add(st, "another");
-    assert_int_equal(store_stream_commit(st, NULL), -ERR_EXISTS);
-    store_stream_close(st);
-    assert_holds(t->s, STREAM_KEY, "hello, world");
-    assert_int_equal(leftovers(t->s), 0);
-}
-
-static void test_stream_empty(void **state)
-{
-    struct suite *t = *state;
-    struct store_stream *st = stream(t->s);
-
-    assert_int_equal(store_stream_commit(st, NULL), 0);
-    store_stream_close(st);
-    assert_holds(t->s, STREAM_KEY, "");
-}
-
-static void test_stream_saved_and_resumed(void **state)
-{
-    struct suite *t = *state;
-    struct buf saved auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
-    struct store *second = t->backend->shared ? open_again(t) : t->s;
-    struct store_stream *st = stream(t->s);
-
-    add(st, "0123456789");
-    save(st, &saved);
-    add(st, "dropped: never acknowledged");
-    store_stream_close(st);
-    assert_absent(second, STREAM_KEY);
-    assert_int_equal(leftovers(second), 1);
-
-    st = resume(second, &saved, 10);
-    add(st, "abc");
-    save(st, &saved);
-    store_stream_close(st);
-    st = resume(t->s, &saved, 13);
-    add(st, "def");
-    assert_int_equal(store_stream_commit(st, NULL), 0);
-    store_stream_close(st);
-    assert_holds(second, STREAM_KEY, "0123456789abcdef");
-    assert_int_equal(store_stream_sweep(second, STR(STREAM_KEY), NULL), 0);
-    assert_int_equal(leftovers(second), 0);
-    if (second != t->s)
-        store_free(second);
-}
-
-static void test_stream_unsaved_leaves_nothing(void **state)
-{
-    struct suite *t = *state;
-    struct store_stream *st = stream(t->s);
-
-    add(st, "bytes");
-    assert_int_equal(leftovers(t->s), 1);
-    store_stream_close(st);
-    assert_int_equal(leftovers(t->s), 0);
-    store_stream_close(NULL);
-}
-
-static void test_stream_bad_states(void **state)
-{
-    static const struct {
-        const char *state;
-        uint64_t size;
-        int want;
-    } cases[] = {
-        {"", 1, -ERR_CORRUPT},
-        {"{}", 1, -ERR_CORRUPT},
-        {"[1]", 1, -ERR_CORRUPT},
-        {"{\"file\":\"\",\"size\":1}", 1, -ERR_CORRUPT},
-        {"{\"file\":\"data!ab!0123456789ac\",\"size\":1}", 1, -ERR_CORRUPT},
-        {"{\"file\":\"data!ab!0123456789abc\",\"size\":1}", 1, -ERR_CORRUPT},
-        {"{\"file\":\"../data!ab!0123456789ab\",\"size\":1}", 1, -ERR_CORRUPT},
-        {"{\"file\":\"data!ab!0123456789ab~/../x\",\"size\":1}", 1, -ERR_CORRUPT},
-        {"{\"file\":\"data!ab!0123456789ab\",\"size\":1}", 1, -ERR_NOTFOUND},
-        {"{\"file\":\"data!ab!0123456789ab~0011223344556677\",\"size\":1}", 1, -ERR_NOTFOUND},
-    };
-    struct suite *t = *state;
-    struct store_stream *st = NULL;
-
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        int r = store_stream_resume(t->s, STR(STREAM_KEY), str_of(cases[i].state), cases[i].size,
-                                    &st, NULL);
-        assert_int_equal(r, cases[i].want);
-        assert_null(st);
-    }
-    /* Less there than what was acknowledged. */
-    struct buf saved auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
-    st = stream(t->s);
-    add(st, "0123");
-    save(st, &saved);
-    store_stream_close(st);
-    st = NULL;
-    assert_int_equal(store_stream_resume(t->s, STR(STREAM_KEY), buf_str(&saved), 5, &st, NULL),
-                     -ERR_NOTFOUND);
-    assert_null(st);
-    assert_int_equal(store_stream_sweep(t->s, STR(STREAM_KEY), NULL), 0);
-    assert_int_equal(store_stream_resume(t->s, STR(STREAM_KEY), buf_str(&saved), 4, &st, NULL),
-                     -ERR_NOTFOUND);
-}
-
-/* Design section 13, "two processes writing one upload file". */
-static void test_stream_held_elsewhere_is_copied(void **state)
-{
-    struct suite *t = *state;
-    struct buf saved auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
-    struct buf other auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
-    struct buf out auto_buf = BUF_INIT(64);
-    struct store *second = t->backend->shared ? open_again(t) : t->s;
-    struct store_stream *a = stream(t->s);
-
-    add(a, "0123456789");
-    save(a, &saved);
-    struct store_stream *b = resume(second, &saved, 10);
-    struct store_stream *c = resume(t->s, &saved, 10);
-    add(a, "aaa");
-    add(b, "bbbb");
-    add(c, "ccccc");
-    save(b, &other);
-    assert_int_equal(store_stream_sweep(t->s, STR(STREAM_KEY), NULL), 0); /* held: they stay */
-    assert_int_equal(leftovers(t->s), 3);
-    assert_int_equal(store_stream_read(a, 0, 64, &out, NULL), 0);
-    assert_int_equal(store_stream_read(c, 0, 64, &out, NULL), 0);
-    assert_string_equal(buf_c(&out), "0123456789aaa0123456789ccccc");
-    store_stream_close(c);
-    store_stream_close(b);
-    b = resume(t->s, &other, 14);
-    assert_int_equal(store_stream_commit(b, NULL), 0);
-    assert_int_equal(store_stream_commit(a, NULL), -ERR_EXISTS);
-    store_stream_close(a);
-    store_stream_close(b);
-    assert_holds(t->s, STREAM_KEY, "0123456789bbbb");
-    assert_int_equal(store_stream_sweep(second, STR(STREAM_KEY), NULL), 0);
-    assert_int_equal(leftovers(second), 0);
-    if (second != t->s)
-        store_free(second);
-}
-
-/* One who resumes by an old state must not harm what a newer state names. */
-static void test_stream_stale_resume_is_harmless(void **state)
-{
-    struct suite *t = *state;
-    struct buf old auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
-    struct buf new auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
-    struct buf out auto_buf = BUF_INIT(64);
-    struct store_stream *st = stream(t->s);
-
-    add(st, "01234");
-    save(st, &old);
-    add(st, "56789");
-    save(st, &new);
-    store_stream_close(st);
-
-    st = resume(t->s, &old, 5);
-    add(st, "wrong");
-    store_stream_close(st);
-    st = resume(t->s, &old, 5);
-    add(st, "other wrong");
-    struct store_stream *right = resume(t->s, &new, 10);
-    assert_int_equal(store_stream_read(right, 0, 64, &out, NULL), 0);
-    assert_string_equal(buf_c(&out), "0123456789");
-    store_stream_close(st);
-    store_stream_close(right);
-    assert_int_equal(store_stream_sweep(t->s, STR(STREAM_KEY), NULL), 0);
-    assert_int_equal(leftovers(t->s), 0);
-}
-
-/* Ids one of which begins another: each sweep takes its own. */
-static void test_stream_sweep_is_exact(void **state)
-{
-    static const char *const keys[] = {"data/ab/abcd", "data/ab/abcde", "data/abc/abcd"};
-    struct suite *t = *state;
-    struct buf saved auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
-
-    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        struct store_stream *st = NULL;
-
-        assert_int_equal(store_stream_open(t->s, str_of(keys[i]), &st, NULL), 0);
-        add(st, "x");
-        save(st, &saved);
-        store_stream_close(st);
-    }
-    struct listed got = {0};
-    assert_int_equal(store_stream_list(t->s, collect, &got, NULL), 0);
-    assert_int_equal(got.count, 3);
-    assert_int_equal(store_stream_sweep(t->s, STR("data/ab/abcd"), NULL), 0);
-    got.count = 0;
-    assert_int_equal(store_stream_list(t->s, collect, &got, NULL), 0);
-    assert_int_equal(got.count, 2);
-    for (unsigned i = 0; i < got.count; i++)
-        assert_string_not_equal(got.keys[i], "data/ab/abcd");
-}
-
-/* More than is synced or copied in one piece. */
-static void test_stream_large(void **state)
-{
-    enum { PIECE = 1 << 20, PIECES = 35 };
-    struct suite *t = *state;
-    struct buf saved auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
-    struct store_stream *st = stream(t->s), *copy;
-    char *piece = malloc(PIECE);
-    struct store_info info;
-
-    assert_non_null(piece);
-    for (int i = 0; i < PIECES; i++) {
-        memset(piece, 'a' + i % 26, PIECE);
-        assert_int_equal(store_stream_write(st, str_make(piece, PIECE), NULL), 0);
-    }
-    save(st, &saved);
-    copy = resume(t->s, &saved, (uint64_t)PIECES * PIECE); /* held: a copy */
-    store_stream_close(st);
-    assert_int_equal(store_stream_write(copy, STR("end"), NULL), 0);
-    assert_int_equal(store_stream_commit(copy, NULL), 0);
-    store_stream_close(copy);
-    assert_int_equal(store_head(t->s, STR(STREAM_KEY), &info, NULL), 0);
-    assert_int_equal(info.size, (uint64_t)PIECES * PIECE + 3);
-    for (int i = 0; i < PIECES; i++) {
-        struct buf out auto_buf = BUF_INIT(PIECE);
-
-        memset(piece, 'a' + i % 26, PIECE);
-        assert_int_equal(store_get(t->s, STR(STREAM_KEY), (uint64_t)i * PIECE, PIECE, &out, NULL),
-                         0);
-        assert_true(str_eq(buf_str(&out), str_make(piece, PIECE)));
-    }
-    free(piece);
-}
-
 static void test_presign(void **state)
 {
     struct suite *t = *state;
@@ -875,10 +567,7 @@ static void test_presign(void **state)
 
 size_t suite_tests(const struct suite_backend *backend, struct CMUnitTest *out, size_t max)
 {
-    static const struct {
-        const char *name;
-        CMUnitTestFunction fn;
-    } tests[] = {
+    static const struct suite_test tests[] = {
         {"S1 S2 create once", test_create_once},
         {"S1 S2 race of threads has one winner", test_one_winner},
         {"S4 seen by another store", test_seen_by_another},
@@ -895,25 +584,21 @@ size_t suite_tests(const struct suite_backend *backend, struct CMUnitTest *out, 
         {"now", test_now},
         {"many at once", test_many_at_once},
         {"presign and sweep", test_presign},
-        {"S1 S2 stream commit", test_stream_commit},
-        {"stream empty", test_stream_empty},
-        {"stream saved and resumed", test_stream_saved_and_resumed},
-        {"stream unsaved leaves nothing", test_stream_unsaved_leaves_nothing},
-        {"stream bad states", test_stream_bad_states},
-        {"stream held elsewhere is copied", test_stream_held_elsewhere_is_copied},
-        {"stream stale resume is harmless", test_stream_stale_resume_is_harmless},
-        {"stream sweep is exact", test_stream_sweep_is_exact},
-        {"stream large", test_stream_large},
     };
     static char names[512][80];
     static size_t used;
 
-    assert(ARRAY_LEN(tests) <= max);
-    for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
+    const size_t count = ARRAY_LEN(tests) + SUITE_STREAM_TESTS;
+
+    assert(count <= max);
+    for (size_t i = 0; i < count; i++) {
+        const struct suite_test *test =
+            i < ARRAY_LEN(tests) ? &tests[i] : &suite_stream_tests[i - ARRAY_LEN(tests)];
+
         assert(used < ARRAY_LEN(names));
-        snprintf(names[used], sizeof(names[0]), "%s: %s", backend->name, tests[i].name);
-        out[i] = (struct CMUnitTest){names[used++], tests[i].fn, setup, teardown,
+        snprintf(names[used], sizeof(names[0]), "%s: %s", backend->name, test->name);
+        out[i] = (struct CMUnitTest){names[used++], test->fn, setup, teardown,
                                      (void *)(uintptr_t)backend};
     }
-    return ARRAY_LEN(tests);
+    return count;
 }

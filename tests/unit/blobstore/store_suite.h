@@ -43,6 +43,10 @@ int bench_teardown(void **state);
 struct store *bench_open(const char *place);
 const char *bench_path(const struct bench *t, const char *name); /* until the next call */
 int bench_create(struct store *s, const char *key, const char *bytes);
+/* Runs this program again with the arguments, `in` and `out` (-1: /dev/null) as its standard
+ * streams; returns its exit code, or 128 and its signal. start and wait: the two halves. */
+int bench_start(const char *const *arguments, int in, int out);
+int bench_wait(int pid);
 unsigned bench_names(const char *path); /* that do not begin with '.' */
 
 #endif

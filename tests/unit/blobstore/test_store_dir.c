@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "blobstore/store_dir_internal.h"
@@ -146,54 +145,49 @@ static void test_symlinks_are_not_followed(void **state)
 #define RACE_PROCESSES 4
 #define RACE_KEYS      200
 
-/* Every process creates every key; its exit code says whether all went well, the file behind fd who
- * won. */
-static void race_child(const char *place, unsigned me, int go, int out)
+/* Every process creates every key: waits for the end of its input, then writes which keys it won.
+ */
+static int race_child(const char *place, const char *me)
 {
     struct store *s = NULL;
     char won[RACE_KEYS], byte;
 
-    if (store_dir_new(place, &s, NULL) < 0 || read(go, &byte, 1) != 0)
-        _exit(1);
+    if (store_dir_new(place, &s, NULL) < 0 || read(STDIN_FILENO, &byte, 1) != 0)
+        return 1;
     for (unsigned i = 0; i < RACE_KEYS; i++) {
         struct buf found auto_buf = BUF_INIT(64);
         char key[64], bytes[64];
 
         snprintf(key, sizeof(key), "race/%u/%u", i % 7, i);
-        snprintf(bytes, sizeof(bytes), "process %u", me);
+        snprintf(bytes, sizeof(bytes), "process %s", me);
         int r = bench_create(s, key, bytes);
         won[i] = r == 0;
         if ((r != 0 && r != -ERR_EXISTS) ||
             store_get(s, str_of(key), 0, STORE_WHOLE, &found, NULL) < 0 ||
             (r == 0) != str_eq(buf_str(&found), str_of(bytes)))
-            _exit(2);
+            return 2;
     }
-    _exit(write(out, won, sizeof(won)) == (ssize_t)sizeof(won) ? 0 : 3);
+    store_free(s);
+    return write(STDOUT_FILENO, won, sizeof(won)) == (ssize_t)sizeof(won) ? 0 : 3;
 }
 
 static void test_processes_race(void **state)
 {
     struct bench *t = *state;
-    int go[2], results[RACE_PROCESSES][2], status;
-    pid_t pids[RACE_PROCESSES];
+    int go[2], results[RACE_PROCESSES][2], pids[RACE_PROCESSES];
     char won[RACE_PROCESSES][RACE_KEYS];
 
-    assert_int_equal(pipe(go), 0);
+    assert_int_equal(pipe2(go, O_CLOEXEC), 0);
     for (unsigned i = 0; i < RACE_PROCESSES; i++) {
-        assert_int_equal(pipe(results[i]), 0);
-        pids[i] = fork();
-        assert_true(pids[i] >= 0);
-        if (pids[i] == 0) {
-            close(go[1]);
-            race_child(t->place, i, go[0], results[i][1]);
-        }
+        const char me[] = {(char)('0' + i), 0};
+
+        assert_int_equal(pipe2(results[i], O_CLOEXEC), 0);
+        pids[i] = bench_start((const char *[]){"race", t->place, me, NULL}, go[0], results[i][1]);
     }
     close(go[0]);
     close(go[1]); /* go */
     for (unsigned i = 0; i < RACE_PROCESSES; i++) {
-        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-        assert_true(WIFEXITED(status));
-        assert_int_equal(WEXITSTATUS(status), 0);
+        assert_int_equal(bench_wait(pids[i]), 0);
         assert_int_equal(read(results[i][0], won[i], RACE_KEYS), RACE_KEYS);
         close(results[i][0]);
         close(results[i][1]);
@@ -239,32 +233,34 @@ static void test_temporary_files_are_swept(void **state)
     store_free(second);
 }
 
+static int killed_child(const char *place)
+{
+    struct buf saved auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
+    struct store_stream *st = NULL;
+    struct store *s = NULL;
+
+    if (store_dir_new(place, &s, NULL) == 0 &&
+        store_stream_open(s, STR("data/ab/1"), &st, NULL) == 0 &&
+        store_stream_write(st, STR("saved"), NULL) == 0 &&
+        store_stream_save(st, &saved, NULL) == 0 &&
+        store_stream_write(st, STR(" and not"), NULL) == 0 &&
+        write(STDOUT_FILENO, saved.at, saved.len) == (ssize_t)saved.len)
+        raise(SIGKILL);
+    return 1;
+}
+
 /* A stream whose process was killed: resumed from its saved state although more lies behind it. */
 static void test_stream_of_a_killed_process(void **state)
 {
     struct bench *t = *state;
-    struct buf saved auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
     struct buf out auto_buf = BUF_INIT(64);
     struct store_stream *st = NULL;
     char bytes[1024];
-    int pipes[2], status;
+    int pipes[2];
 
-    assert_int_equal(pipe(pipes), 0);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        struct store *s = NULL;
-        if (store_dir_new(t->place, &s, NULL) == 0 &&
-            store_stream_open(s, STR("data/ab/1"), &st, NULL) == 0 &&
-            store_stream_write(st, STR("saved"), NULL) == 0 &&
-            store_stream_save(st, &saved, NULL) == 0 &&
-            store_stream_write(st, STR(" and not"), NULL) == 0 &&
-            write(pipes[1], saved.at, saved.len) == (ssize_t)saved.len)
-            raise(SIGKILL);
-        _exit(1);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status));
+    assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+    int pid = bench_start((const char *[]){"killed", t->place, NULL}, -1, pipes[1]);
+    assert_int_equal(bench_wait(pid), 128 + SIGKILL);
     ssize_t n = read(pipes[0], bytes, sizeof(bytes));
     assert_true(n > 0);
     close(pipes[0]);
@@ -422,8 +418,13 @@ static void test_probe_opens_nothing(void **state)
     assert_int_equal(bench_create(t->s, "a/c", "x"), 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[0], "race") == 0)
+        return race_child(argv[1], argv[2]);
+    if (argc == 2 && strcmp(argv[0], "killed") == 0)
+        return killed_child(argv[1]);
+
     static const struct suite_backend backends[] = {
         {"dir", open_dir, true, true},
         {"dir of an old system", open_old, true, true},

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "blobstore/store_dir_internal.h"
@@ -150,65 +149,56 @@ static void test_stream_syncs(void **state)
 
 /* ---- D4: a failed sync ends the process; "no space" before the link does not. */
 
-static int in_child(void (*fn)(struct store *s), struct store *s)
-{
-    int status;
-    pid_t pid = fork();
-
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        if (freopen("/dev/null", "w", stderr) == NULL)
-            _exit(3);
-        signal(SIGABRT, SIG_DFL);
-        fn(s);
-        _exit(0);
-    }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    return status;
-}
-
-static void child_create(struct store *s)
-{
-    (void)!bench_create(s, "f/1", "x");
-}
-
-static void child_stream(struct store *s)
+static int child(const char *place, const char *how, const char *nth)
 {
     struct store_stream *st = NULL;
+    struct store *s = NULL;
+    uint64_t n = 0;
 
-    if (store_stream_open(s, STR("f/1"), &st, NULL) == 0 &&
-        store_stream_write(st, STR("x"), NULL) == 0)
-        (void)!store_stream_commit(st, NULL);
+    if (store_dir_new(place, &s, NULL) < 0 || bench_create(s, "f/2", "x") != 0 ||
+        !str_u64(str_of(nth), &n))
+        return 1;
+    store_dir_call_fdatasync = count_fdatasync;
+    store_dir_call_fsync = count_fsync;
+    syncs.fail_errno = EIO;
+    syncs.fail_after = (unsigned)n;
+    if (strcmp(how, "create") == 0)
+        return bench_create(s, "f/1", "x") == 0 ? 0 : 2;
+    if (store_stream_open(s, STR("f/1"), &st, NULL) < 0 ||
+        store_stream_write(st, STR("x"), NULL) < 0)
+        return 3;
+    return store_stream_commit(st, NULL) == 0 ? 0 : 4;
 }
 
 static void test_failed_sync_ends_the_process(void **state)
 {
-    static void (*const writes[])(struct store *) = {child_create, child_stream};
+    static const struct {
+        const char *how, *nth;
+        int ends, there;
+    } cases[] = {
+        {"create", "1", 128 + SIGABRT, -ERR_NOTFOUND}, /* the file, so nothing was linked */
+        {"create", "2", 128 + SIGABRT, 0},             /* the folder: linked, but nobody was told */
+        {"create", "3", 0, 0},
+        {"stream", "1", 128 + SIGABRT, -ERR_NOTFOUND},
+        {"stream", "2", 128 + SIGABRT, 0},
+        {"stream", "3", 0, 0},
+    };
     struct bench *t = *state;
 
     assert_int_equal(bench_create(t->s, "f/0", "x"), 0);
-    for (size_t i = 0; i < ARRAY_LEN(writes); i++) {
-        for (unsigned nth = 1; nth <= 2; nth++) { /* the file, then the folder */
-            char key[] = "f/1";
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *arguments[] = {"child", t->place, cases[i].how, cases[i].nth, NULL};
+        struct store_info info;
 
-            syncs.fail_after = nth;
-            syncs.fail_errno = EIO;
-            int status = in_child(writes[i], t->s);
-            assert_true(WIFSIGNALED(status));
-            assert_int_equal(WTERMSIG(status), SIGABRT);
-            syncs.fail_after = 0;
-            /* Before the link nothing is there; after it it may be, but nobody was told. */
-            struct store *fresh = bench_open(t->place);
-            struct store_info info;
-            assert_int_equal(store_head(fresh, str_of(key), &info, NULL),
-                             nth == 1 ? -ERR_NOTFOUND : 0);
-            assert_int_equal(store_remove(fresh, str_of(key), STORE_LOG, NULL), 0);
-            assert_int_equal(store_stream_sweep(fresh, str_of(key), NULL), 0);
-            store_free(fresh);
-        }
+        assert_int_equal(bench_wait(bench_start(arguments, -1, -1)), cases[i].ends);
+        assert_int_equal(store_head(t->s, STR("f/1"), &info, NULL), cases[i].there);
+        assert_int_equal(store_remove(t->s, STR("f/1"), STORE_LOG, NULL), 0);
+        assert_int_equal(store_remove(t->s, STR("f/2"), STORE_LOG, NULL), 0);
+        assert_int_equal(store_stream_sweep(t->s, STR("f/1"), NULL), 0);
+        assert_int_equal(store_sweep_temporary(t->s, NULL), 0);
+        assert_int_equal(bench_names(bench_path(t, ".tmp")), 0);
+        assert_int_equal(bench_names(bench_path(t, ".stream")), 0);
     }
-    assert_int_equal(bench_names(bench_path(t, ".tmp")), 0);
-    assert_int_equal(bench_names(bench_path(t, ".stream")), 0);
 }
 
 static void test_no_space_at_sync(void **state)
@@ -293,8 +283,11 @@ static void test_full_disk(void **state)
     suite_remove_place(place);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 4 && strcmp(argv[0], "child") == 0)
+        return child(argv[1], argv[2], argv[3]);
+
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_syncs_by_class, setup_counted, teardown_counted),
         cmocka_unit_test_setup_teardown(test_foreign_objects_are_synced_first, setup_counted,
