@@ -1,0 +1,311 @@
+/* Life, following and strict reads of a replica.
+ *
+ * The state only moves forward, by whole entries in order, applied by the log's holder. A strict
+ * read is a probe begun after the read arrived: absent = the state was the head at that moment;
+ * present = the prober follows. One probe is in flight at a time, whoever arrives meanwhile shares
+ * the next. */
+#include "manifests/replica_internal.h"
+
+#include <assert.h>
+
+#include "base/log.h"
+
+static void free_parts(struct replica *r)
+{
+    replica_table_free(r);
+    objlog_free(r->log);
+    cond_done(&r->probers);
+    cond_done(&r->followers);
+    mutex_done(&r->mu);
+    free(r);
+}
+
+static struct str copy(char to[REPLICA_NAME_MAX], struct str s)
+{
+    assert(s.len < REPLICA_NAME_MAX);
+    memcpy(to, s.at, s.len);
+    to[s.len] = 0;
+    return (struct str){to, s.len};
+}
+
+int replica_new(const struct replica_spec *spec, struct replica **ret)
+{
+    struct replica *r = calloc(1, sizeof(*r));
+    struct objlog_spec log;
+    int e;
+
+    assert(spec && spec->node && spec->ops && ret);
+    if (!r)
+        return -ERR_NOMEM;
+    mutex_init(&r->mu);
+    cond_init(&r->followers);
+    cond_init(&r->probers);
+    r->node = spec->node;
+    r->ops = spec->ops;
+    r->self = spec->self;
+    r->background = spec->background;
+    r->prefix_str = copy(r->prefix, spec->prefix);
+    r->name_str = copy(r->name, spec->name);
+    r->queue_end = &r->queue;
+    atomic_init(&r->bytes, sizeof(*r));
+    log = (struct objlog_spec){
+        .prefix = r->prefix_str, .name = r->name_str, .deep = true, .cls = STORE_LOG};
+    e = objlog_new(r->node, &log, &r->log);
+    if (e < 0) {
+        free_parts(r);
+        return e;
+    }
+    *ret = r;
+    return 0;
+}
+
+void replica_free(struct replica *r)
+{
+    if (!r)
+        return;
+    assert(!r->queue && !r->held && !r->probing);
+    free_parts(r);
+}
+
+void replica_freep(struct replica **r)
+{
+    replica_free(*r);
+    *r = NULL;
+}
+
+void replica_lock(struct replica *r)
+{
+    mutex_lock(&r->mu);
+}
+
+void replica_unlock(struct replica *r)
+{
+    mutex_unlock(&r->mu);
+}
+
+uint64_t replica_seq(const struct replica *r)
+{
+    return r->pos.seq;
+}
+
+size_t replica_bytes(const struct replica *r)
+{
+    return atomic_load_explicit(&r->bytes, memory_order_relaxed);
+}
+
+bool replica_dead(const struct replica *r)
+{
+    return atomic_load_explicit(&r->dead, memory_order_relaxed);
+}
+
+static int writable(const struct replica *r, struct err_detail *detail)
+{
+    if (r->refused < 0)
+        return err_set(detail, r->refused, "%s", r->why.text);
+    if (r->readonly)
+        return err_set(detail, -ERR_READONLY, "the log of " STR_FMT " is damaged: it is read-only",
+                       STR_ARG(str_head(r->name_str, 128)));
+    return 0;
+}
+
+int replica_writable(struct replica *r, struct err_detail *detail)
+{
+    int e;
+
+    mutex_lock(&r->mu);
+    e = writable(r, detail);
+    mutex_unlock(&r->mu);
+    return e;
+}
+
+/* ---- applying */
+
+void replica_set_readonly(struct replica *r, const char *event, uint64_t expected)
+{
+    bool first;
+    uint64_t seq;
+
+    mutex_lock(&r->mu);
+    first = !r->readonly;
+    r->readonly = true;
+    seq = r->pos.seq;
+    mutex_unlock(&r->mu);
+    if (first)
+        log_alarm(event, (const struct log_kv[]){KV_V("log", r->name_str), KV_I("seq", seq),
+                                                 KV_I("expected", expected), KV_END});
+}
+
+static void refuse(struct replica *r, int err, const struct err_detail *detail)
+{
+    mutex_lock(&r->mu);
+    r->refused = err;
+    r->why = *detail;
+    mutex_unlock(&r->mu);
+}
+
+static int apply_locked(struct replica *r, void *prepared, const struct objlog_entry *e, bool own)
+{
+    int err = r->ops->apply(r->self, prepared, e);
+
+    if (err < 0) {
+        assert(err == -ERR_NOMEM);
+        r->refused = err;
+        atomic_store(&r->dead, true);
+        return err;
+    }
+    assert(e->seq == r->pos.seq + 1);
+    r->pos.seq = e->seq;
+    r->pos.ts = e->ts;
+    memcpy(r->pos.hash, e->hash, sizeof(r->pos.hash));
+    replica_table_applied(r, e, own);
+    atomic_store_explicit(&r->bytes, sizeof(*r) + r->ops->bytes(r->self), memory_order_relaxed);
+    return 0;
+}
+
+int replica_apply(struct replica *r, const struct objlog_entry *e, bool own,
+                  struct err_detail *detail)
+{
+    void *prepared = NULL;
+    int err = r->ops->prepare(r->self, e, &prepared, detail);
+
+    if (err < 0)
+        return err;
+    mutex_lock(&r->mu);
+    err = apply_locked(r, prepared, e, own);
+    mutex_unlock(&r->mu);
+    r->ops->discard(prepared);
+    replica_table_submit(r);
+    return err;
+}
+
+struct follow {
+    struct replica *replica;
+    struct err_detail *detail;
+};
+
+static int apply_followed(const struct objlog_entry *e, void *arg)
+{
+    struct follow *f = arg;
+    int err = replica_apply(f->replica, e, false, f->detail);
+
+    /* To the log "not found" means its end. */
+    assert(err != -ERR_NOTFOUND);
+    return err;
+}
+
+int replica_follow(struct replica *r, struct err_detail *detail)
+{
+    struct err_detail why = {{0}};
+    struct follow f = {r, &why};
+    struct objlog_pos pos = r->pos; /* written by the holder alone */
+    int e = objlog_follow(r->log, &pos, apply_followed, &f, &why);
+
+    assert(e <= 0);
+    if (e == -ERR_CORRUPT) {
+        replica_set_readonly(r, "log.damaged", pos.seq + 1);
+        mutex_lock(&r->mu);
+        r->stuck = true;
+        mutex_unlock(&r->mu);
+    } else if (e == -ERR_VERSION) {
+        refuse(r, e, &why);
+    }
+    return e < 0 ? err_set(detail, e, "%s", why.text) : 0;
+}
+
+/* ---- strict reads */
+
+void replica_pass_on(struct replica *r)
+{
+    if (r->held)
+        return;
+    if (r->followers_waiting > 0)
+        cond_signal(&r->followers);
+    else if (r->queue)
+        cond_signal(&r->queue->wake);
+}
+
+static int hold_and_follow(struct replica *r, struct err_detail *detail)
+{
+    int e;
+
+    mutex_lock(&r->mu);
+    r->followers_waiting++;
+    while (r->held)
+        cond_wait(&r->followers, &r->mu);
+    r->followers_waiting--;
+    r->held = true;
+    mutex_unlock(&r->mu);
+    e = replica_follow(r, detail);
+    mutex_lock(&r->mu);
+    r->held = false;
+    replica_pass_on(r);
+    mutex_unlock(&r->mu);
+    return e;
+}
+
+/* Locked on entry and return, not in between. */
+static void probe(struct replica *r)
+{
+    struct err_detail detail = {{0}};
+    uint64_t mine = ++r->probe_begun, seq = r->pos.seq;
+    int e;
+
+    r->probing = true;
+    mutex_unlock(&r->mu);
+    e = objlog_probe(r->log, seq);
+    if (e == -ERR_AGAIN)
+        e = hold_and_follow(r, &detail);
+    mutex_lock(&r->mu);
+    r->probing = false;
+    if (e < 0) {
+        r->probe_failed = mine;
+        r->probe_err = e;
+        r->probe_detail = detail;
+    } else {
+        r->probe_done = mine;
+    }
+    cond_broadcast(&r->probers);
+}
+
+int replica_refresh(struct replica *r, struct err_detail *detail)
+{
+    uint64_t ticket;
+    int e = 0;
+
+    mutex_lock(&r->mu);
+    ticket = r->probe_begun + 1;
+    for (;;) {
+        if (r->refused < 0) {
+            e = err_set(detail, r->refused, "%s", r->why.text);
+            break;
+        }
+        /* Of a damaged log what was applied is still read. */
+        if (r->stuck || r->probe_done >= ticket)
+            break;
+        if (r->probe_failed >= ticket) {
+            e = err_set(detail, r->probe_err, "%s", r->probe_detail.text);
+            break;
+        }
+        if (r->probing)
+            cond_wait(&r->probers, &r->mu);
+        else
+            probe(r);
+    }
+    mutex_unlock(&r->mu);
+    return e;
+}
+
+int replica_refresh_nowait(struct replica *r)
+{
+    uint64_t seq;
+    bool refused, stuck;
+
+    mutex_lock(&r->mu);
+    refused = r->refused < 0;
+    stuck = r->stuck;
+    seq = r->pos.seq;
+    mutex_unlock(&r->mu);
+    if (refused)
+        return -ERR_AGAIN;
+    return stuck ? 0 : objlog_probe(r->log, seq);
+}

@@ -1,0 +1,99 @@
+/* A log followed in memory: cold open, strict reads by shared probes, group commit, checkpoints
+ * (design section 6). What the entries mean is its owner's business (struct replica_ops): a
+ * repository (repo.h) or the catalog (catalog.h).
+ *
+ * Thread rule: any thread. One mutex guards the owner's state and everything here; it is never held
+ * over I/O. The log itself is used by one holder at a time: a committer or a follower. */
+#ifndef STOWAGE_MANIFESTS_REPLICA_H
+#define STOWAGE_MANIFESTS_REPLICA_H
+
+#include "base/thread.h"
+#include "base/work.h"
+#include "blobstore/objlog.h"
+#include "manifests/checkpoint.h"
+
+#define REPLICA_QUEUE_MAX 4096 /* operations that wait for a commit */
+
+struct replica;
+struct replica_op;
+
+enum replica_verdict {
+    REPLICA_TAKE,  /* into this batch */
+    REPLICA_LATER, /* depends on one in this batch: it begins the next one */
+    REPLICA_DONE   /* answered with op->result, without an entry */
+};
+
+/* All members set. self is the owner. "Locked": under the replica's mutex, must not wait. "Holder":
+ * without it, may do I/O. */
+struct replica_ops {
+    /* Holder: decodes an entry and loads what applying it needs. -ERR_CORRUPT, -ERR_VERSION, or an
+     * error that may pass. */
+    int (*prepare)(void *self, const struct objlog_entry *e, void **ret, struct err_detail *detail);
+    /* Locked. Fails by -ERR_NOMEM only; then the replica is dead. */
+    int (*apply)(void *self, void *prepared, const struct objlog_entry *e);
+    void (*discard)(void *prepared);
+
+    /* Locked: a checkpoint of the state as it is, and its exact size. -ERR_AGAIN: not now. */
+    int (*encode)(void *self, const struct checkpoint_head *head, struct buf *out);
+    size_t (*table_bytes)(void *self, const struct checkpoint_head *head);
+    /* While opening: the state of a checkpoint, or of nothing. */
+    int (*load)(void *self, struct str text, struct checkpoint_head *ret,
+                struct err_detail *detail);
+    int (*reset)(void *self);
+    size_t (*bytes)(void *self); /* memory; locked */
+
+    /* Locked: a batch begins; one operation after the other is judged on the present state. */
+    void (*batch)(void *self);
+    enum replica_verdict (*judge)(void *self, struct replica_op *op);
+    /* Holder: before entry seq is sent; a failure is the batch's. After an entry of this node was
+     * applied, before its operations are answered. */
+    int (*before)(void *self, uint64_t seq, struct err_detail *detail);
+    void (*after)(void *self);
+};
+
+struct replica_spec {
+    struct node *node;
+    struct str prefix, name; /* as in objlog_spec; copied */
+    const struct replica_ops *ops;
+    void *self;
+    struct work *background; /* writes checkpoints; NULL: none are written */
+};
+int replica_new(const struct replica_spec *spec, struct replica **ret) must_check;
+void replica_free(struct replica *r);
+void replica_freep(struct replica **r);
+#define auto_replica auto_of(replica_freep)
+
+/* Reads the log to its end; before anything else, by one thread; again only after a failure.
+ * -ERR_VERSION; a damaged log opens read-only. */
+int replica_open(struct replica *r, struct err_detail *detail) must_check;
+
+void replica_lock(struct replica *r);
+void replica_unlock(struct replica *r);
+uint64_t replica_seq(const struct replica *r); /* locked: the last applied entry */
+
+/* Makes the state at least as new as the moment of the call. */
+int replica_refresh(struct replica *r, struct err_detail *detail) must_check;
+int replica_refresh_nowait(struct replica *r) must_check; /* 0, or -ERR_AGAIN */
+
+size_t replica_bytes(const struct replica *r); /* memory, any time */
+bool replica_dead(const struct replica *r);    /* lost its state (memory): open it anew */
+int replica_writable(struct replica *r,
+                     struct err_detail *detail) must_check; /* 0, -ERR_READONLY, ... */
+
+/* An operation on its way into the log; embedded in the caller's, which lives until replica_commit
+ * returns. */
+struct replica_op {
+    struct str text;      /* JSON of the operation */
+    int64_t validated_ms; /* clock_boot_ms of the probe on which it was validated */
+    int64_t deadline_ms;  /* an answer is wanted by then */
+    int result;           /* judge sets it with REPLICA_DONE */
+    struct err_detail detail;
+    /* of the replica */
+    struct replica_op *next;
+    struct cond wake;
+    bool taken, done;
+};
+/* Returns op->result, or 0 when committed; errors of objlog_append. */
+int replica_commit(struct replica *r, struct replica_op *op) must_check;
+
+#endif

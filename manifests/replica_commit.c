@@ -1,0 +1,227 @@
+/* Group commit. Callers queue operations that are validated and encoded; whoever waits first leads:
+ * it takes a batch off the head of the queue, judges each operation on the present state, and
+ * creates the next entry. Lost to another node: follow, judge again, create again. The lead passes
+ * on after each batch. No lock is held over I/O: `held` keeps others off the log.
+ *
+ * An operation is in exactly one place: in the queue and not taken, in the queue and taken (its
+ * entry is being created; it must wait for the outcome), or done. */
+#include "manifests/replica_internal.h"
+
+#include <assert.h>
+
+#include "base/clock.h"
+
+struct batch {
+    struct replica_op *ops[OBJLOG_BATCH_OPS_MAX]; /* the queue's first count operations */
+    size_t count;
+    struct buf text; /* the JSON array */
+    int64_t validated_ms;
+};
+
+/* ---- queue; locked */
+
+static void push(struct replica *r, struct replica_op *op)
+{
+    op->next = NULL;
+    *r->queue_end = op;
+    r->queue_end = &op->next;
+    r->queue_len++;
+}
+
+/* Takes an operation out, wherever it stands. */
+static void pull(struct replica *r, struct replica_op *op)
+{
+    struct replica_op **at = &r->queue;
+
+    while (*at != op) {
+        assert(*at);
+        at = &(*at)->next;
+    }
+    *at = op->next;
+    if (!*at)
+        r->queue_end = at;
+    r->queue_len--;
+}
+
+static void finish(struct replica *r, struct replica_op *op, int result)
+{
+    pull(r, op);
+    op->result = result;
+    op->done = true;
+    cond_signal(&op->wake);
+}
+
+static int too_late(struct replica_op *op)
+{
+    return err_set(&op->detail, -ERR_NOTCOMMITTED, "the log was busy for too long");
+}
+
+/* ---- batches */
+
+static bool fits(const struct batch *b, const struct replica_op *op)
+{
+    if (b->count == 0)
+        return true;
+    return b->count < OBJLOG_BATCH_OPS_MAX && b->text.len + 1 + op->text.len < OBJLOG_BATCH_MAX;
+}
+
+static int take(struct batch *b, struct replica_op *op)
+{
+    size_t before = b->text.len;
+
+    if (b->count > 0)
+        buf_addc(&b->text, ',');
+    buf_add(&b->text, op->text);
+    if (buf_err(&b->text) < 0) {
+        int e = buf_err(&b->text);
+
+        b->text.err = 0;
+        buf_truncate(&b->text, before);
+        return e;
+    }
+    if (b->count == 0 || op->validated_ms < b->validated_ms)
+        b->validated_ms = op->validated_ms;
+    op->taken = true;
+    b->ops[b->count++] = op;
+    return 0;
+}
+
+/* Locked. Fills a batch from the head of the queue; what is refused falls out with its answer. */
+static size_t gather(struct replica *r, struct batch *b)
+{
+    struct replica_op *op, *next;
+    int64_t now = clock_boot_ms();
+
+    b->count = 0;
+    buf_clear(&b->text);
+    buf_addc(&b->text, '[');
+    r->ops->batch(r->self);
+    for (op = r->queue; op; op = next) {
+        enum replica_verdict verdict;
+        int e;
+
+        next = op->next;
+        if (now >= op->deadline_ms) {
+            finish(r, op, too_late(op));
+            continue;
+        }
+        if (!fits(b, op))
+            break;
+        verdict = r->ops->judge(r->self, op);
+        if (verdict == REPLICA_LATER)
+            break;
+        e = verdict == REPLICA_DONE ? op->result : take(b, op);
+        if (verdict == REPLICA_DONE || e < 0)
+            finish(r, op, e);
+    }
+    buf_addc(&b->text, ']');
+    return b->count;
+}
+
+/* Not locked. 0, -ERR_EXISTS (lost; followed up to the head), or the batch's answer. */
+static int commit_batch(struct replica *r, struct batch *b, struct err_detail *detail)
+{
+    struct objlog_pos pos = r->pos;
+    const struct objlog_entry *entry = NULL;
+    int e;
+
+    if (buf_err(&b->text) < 0)
+        return buf_err(&b->text);
+    e = r->ops->before(r->self, pos.seq + 1, detail);
+    if (e < 0)
+        return e;
+    e = objlog_append(r->log, &pos, buf_str(&b->text), STR_NONE, b->validated_ms, &entry, detail);
+    if (e == 0) {
+        /* Should this fail, the entry stands all the same: the next reader follows it. */
+        if (replica_apply(r, entry, true, NULL) == 0)
+            r->ops->after(r->self);
+        return 0;
+    }
+    if (e != -ERR_EXISTS)
+        return e;
+    e = replica_follow(r, detail);
+    if (e == 0)
+        return -ERR_EXISTS;
+    if (e == -ERR_CORRUPT)
+        return -ERR_READONLY;
+    return e == -ERR_VERSION || e == -ERR_NOMEM ? e : -ERR_NOTCOMMITTED;
+}
+
+static void answer(struct replica *r, struct batch *b, int result, const struct err_detail *detail)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        b->ops[i]->detail = *detail;
+        finish(r, b->ops[i], result);
+    }
+}
+
+/* Locked on entry and return. One batch, decided. */
+static void lead(struct replica *r)
+{
+    struct batch b = {.text = BUF_INIT(OBJLOG_OP_MAX + 2)};
+    struct err_detail detail;
+    int e;
+
+    assert(!r->held);
+    r->held = true;
+    while (gather(r, &b) > 0) {
+        detail.text[0] = 0;
+        mutex_unlock(&r->mu);
+        e = commit_batch(r, &b, &detail);
+        mutex_lock(&r->mu);
+        if (e != -ERR_EXISTS) {
+            answer(r, &b, e, &detail);
+            break;
+        }
+        /* Lost: the same operations, judged on the new state, until their deadlines. */
+        for (size_t i = 0; i < b.count; i++)
+            b.ops[i]->taken = false;
+    }
+    r->held = false;
+    replica_pass_on(r);
+    buf_done(&b.text);
+}
+
+/* Locked. Waits for the answer or the lead. */
+static void wait_turn(struct replica *r, struct replica_op *op)
+{
+    if (op->taken) {
+        cond_wait(&op->wake, &r->mu);
+        return;
+    }
+    if (cond_wait_until(&op->wake, &r->mu, op->deadline_ms) || op->done || op->taken ||
+        clock_boot_ms() < op->deadline_ms)
+        return;
+    finish(r, op, too_late(op));
+    /* A wake-up meant for this one goes to the next. */
+    replica_pass_on(r);
+}
+
+int replica_commit(struct replica *r, struct replica_op *op)
+{
+    int e;
+
+    assert(r && op && op->text.len > 0);
+    op->taken = op->done = false;
+    op->detail.text[0] = 0;
+    e = replica_writable(r, &op->detail);
+    if (e < 0)
+        return e;
+    cond_init(&op->wake);
+    mutex_lock(&r->mu);
+    if (r->queue_len >= REPLICA_QUEUE_MAX) {
+        op->done = true;
+        op->result = err_set(&op->detail, -ERR_BUSY, "too many changes wait for this log");
+    } else {
+        push(r, op);
+    }
+    while (!op->done) {
+        if (!r->held && r->followers_waiting == 0)
+            lead(r);
+        else
+            wait_turn(r, op);
+    }
+    mutex_unlock(&r->mu);
+    cond_done(&op->wake);
+    return op->result;
+}

@@ -1,0 +1,229 @@
+/* Cold open: hint, newest checkpoint that holds, the entries after it (design section 6). Hint and
+ * checkpoint are caches: missing or wrong they cost time. But a log that ends before what they name
+ * has lost entries: then the newest known state is served, read-only, with an alarm. */
+#include "manifests/replica_internal.h"
+
+#include <assert.h>
+
+#include "base/log.h"
+
+#define LOOK_AT    256 /* a log this long without a hint is worth a listing of its checkpoints */
+#define TABLES_TRY 4   /* newest checkpoints that are tried */
+#define PAGES_MAX  100000
+
+struct hint {
+    uint64_t checkpoint, head;
+};
+
+/* Newest first. */
+struct tables {
+    uint64_t seq[TABLES_TRY];
+    size_t count;
+    uint64_t last_seen;
+};
+
+static struct store *store_of(const struct replica *r)
+{
+    return node_store(r->node);
+}
+
+/* Zeros when there is none that can be read. */
+static int read_hint(struct replica *r, struct hint *ret, struct err_detail *detail)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct buf text auto_buf = BUF_INIT(REPLICA_HINT_MAX);
+    struct json_doc *doc auto_json = NULL;
+    int64_t checkpoint, head;
+    int e;
+
+    *ret = (struct hint){0, 0};
+    keys_hint(&key, r->prefix_str);
+    e = buf_err(&key);
+    if (e == 0)
+        e = store_get(store_of(r), buf_str(&key), 0, STORE_WHOLE, &text, detail);
+    if (e == -ERR_NOTFOUND || e == -ERR_TOOBIG || e == -ERR_IO)
+        return 0;
+    if (e == 0)
+        e = json_parse(buf_str(&text), &doc, NULL);
+    if (e == -ERR_INVAL)
+        return 0;
+    if (e < 0)
+        return e;
+    if (json_get_int(json_root(doc), "checkpoint", &checkpoint) && checkpoint >= 0 &&
+        json_get_int(json_root(doc), "head", &head) && head >= 0)
+        *ret = (struct hint){(uint64_t)checkpoint, (uint64_t)head};
+    return 0;
+}
+
+static int add_table(struct str key, const struct store_info *info, void *arg)
+{
+    struct tables *t = arg;
+    struct str last = key;
+    uint64_t seq;
+
+    (void)info;
+    for (ptrdiff_t slash; (slash = str_find(last, '/')) >= 0;)
+        last = str_skip(last, (size_t)slash + 1);
+    if (!keys_number_parse(last, &seq) || seq == 0)
+        return 0;
+    memmove(t->seq + 1, t->seq, (TABLES_TRY - 1) * sizeof(t->seq[0]));
+    t->seq[0] = seq;
+    t->count += t->count < TABLES_TRY ? 1 : 0;
+    t->last_seen = seq;
+    return 0;
+}
+
+/* All checkpoints there are, in ascending order; the last ones are kept. */
+static int list_tables(struct replica *r, struct tables *ret, struct err_detail *detail)
+{
+    struct buf prefix auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct tables t = {.count = 0};
+    int e = 0;
+
+    keys_tables_of(&prefix, r->prefix_str);
+    for (size_t page = 0; page < PAGES_MAX; page++) {
+        struct buf after auto_buf = BUF_INIT(STORE_KEY_MAX);
+        uint64_t seen = t.last_seen;
+
+        if (seen > 0)
+            keys_table(&after, r->prefix_str, seen);
+        if (buf_err(&prefix) < 0 || buf_err(&after) < 0)
+            return -ERR_NOMEM;
+        e = store_list(store_of(r), buf_str(&prefix), buf_str(&after), STORE_LIST_MAX, add_table,
+                       &t, detail);
+        if (e < 0)
+            return e;
+        if (t.last_seen == seen)
+            break;
+    }
+    *ret = t;
+    return 0;
+}
+
+struct compare {
+    const uint8_t *hash;
+    bool equal;
+};
+
+static int compare_hash(const struct objlog_entry *e, void *arg)
+{
+    struct compare *c = arg;
+
+    c->equal = memcmp(e->hash, c->hash, OBJLOG_HASH_BYTES) == 0;
+    return 0;
+}
+
+/* Does a checkpoint hold for this log? 0, -ERR_CORRUPT, -ERR_NOTFOUND (its entry is lost), ... */
+static int check_table(struct replica *r, const struct checkpoint_head *head,
+                       struct err_detail *detail)
+{
+    struct compare c = {.hash = head->hash, .equal = false};
+    int e = objlog_read(r->log, head->seq, compare_hash, &c, detail);
+
+    if (e < 0)
+        return e;
+    return c.equal ? 0 : -ERR_CORRUPT;
+}
+
+static void stand_at(struct replica *r, const struct checkpoint_head *head, size_t bytes)
+{
+    mutex_lock(&r->mu);
+    r->pos.seq = head->seq;
+    r->pos.ts = head->ts;
+    memcpy(r->pos.hash, head->hash, sizeof(r->pos.hash));
+    r->due = (struct due){.last = head->seq, .since = 0, .table = bytes};
+    atomic_store(&r->bytes, sizeof(*r) + r->ops->bytes(r->self));
+    mutex_unlock(&r->mu);
+}
+
+static bool bad_not_failed(int e)
+{
+    return e == -ERR_NOTFOUND || e == -ERR_CORRUPT || e == -ERR_VERSION || e == -ERR_TOOBIG ||
+           e == -ERR_IO;
+}
+
+/* 0: the replica stands at the checkpoint. -ERR_NOTFOUND: this one is not to be had (said by an
+ * alarm when it is damaged). */
+static int try_table(struct replica *r, uint64_t seq, struct err_detail *detail)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct buf text auto_buf = BUF_INIT(CHECKPOINT_BYTES_MAX);
+    struct err_detail why = {{0}};
+    struct checkpoint_head head;
+    int e, held;
+
+    keys_table(&key, r->prefix_str, seq);
+    e = buf_err(&key);
+    if (e == 0)
+        e = store_get(store_of(r), buf_str(&key), 0, STORE_WHOLE, &text, &why);
+    if (e == -ERR_NOTFOUND)
+        return e;
+    if (e == 0)
+        e = r->ops->load(r->self, buf_str(&text), &head, &why);
+    if (e == 0 && head.seq != seq)
+        e = -ERR_CORRUPT;
+    if (e == 0) {
+        held = check_table(r, &head, &why);
+        if (held == -ERR_NOTFOUND)
+            replica_set_readonly(r, "log.lost", seq);
+        else
+            e = held;
+    }
+    if (e == 0) {
+        stand_at(r, &head, text.len);
+        return 0;
+    }
+    if (!bad_not_failed(e))
+        return err_set(detail, e, "%s", why.text);
+    log_alarm("checkpoint.bad",
+              (const struct log_kv[]){KV_V("key", buf_str(&key)), KV_S("error", err_name(e)),
+                                      KV_S("why", why.text), KV_END});
+    e = r->ops->reset(r->self);
+    return e < 0 ? e : -ERR_NOTFOUND;
+}
+
+static int load_newest(struct replica *r, const struct hint *hint, struct err_detail *detail)
+{
+    struct tables t;
+    int e = -ERR_NOTFOUND;
+
+    if (hint->checkpoint > 0)
+        e = try_table(r, hint->checkpoint, detail);
+    else if (objlog_probe(r->log, LOOK_AT) == 0)
+        return 0;
+    if (e != -ERR_NOTFOUND)
+        return e;
+    e = list_tables(r, &t, detail);
+    if (e < 0)
+        return e;
+    for (size_t i = 0; i < t.count; i++) {
+        if (t.seq[i] == hint->checkpoint)
+            continue;
+        e = try_table(r, t.seq[i], detail);
+        if (e != -ERR_NOTFOUND)
+            return e;
+    }
+    return 0;
+}
+
+int replica_open(struct replica *r, struct err_detail *detail)
+{
+    struct hint hint;
+    uint64_t expected;
+    int e;
+
+    assert(!r->held);
+    e = read_hint(r, &hint, detail);
+    /* Opening again after a failure goes on where that one stood. */
+    if (e == 0 && r->pos.seq == 0)
+        e = load_newest(r, &hint, detail);
+    if (e < 0)
+        return e;
+    e = replica_follow(r, detail);
+    if (e < 0 && e != -ERR_CORRUPT)
+        return e;
+    expected = hint.head > hint.checkpoint ? hint.head : hint.checkpoint;
+    if (r->pos.seq < expected)
+        replica_set_readonly(r, "log.lost", expected);
+    return 0;
+}
