@@ -16,9 +16,10 @@
 
 #define BLOB_CACHE_SLOTS 4096u
 #define BLOB_VERSION     1
-#define BLOB_GENERATION  0u /* of new records: no digest is ever condemned here */
-#define BLOB_TRIES_MAX   5  /* of one idempotent create */
-#define BLOB_PAUSE_MS    20 /* before the second try; then four times as long each */
+#define BLOB_GENERATION  0u    /* of new records: no digest is ever condemned here */
+#define BLOB_TRIES_MAX   5     /* of one idempotent create */
+#define BLOB_SEND_MS     20000 /* after its first try nothing is sent later than this */
+#define BLOB_PAUSE_MS    20    /* before the second try; then four times as long each */
 #define BLOB_DATA_ID_MIN (KEYS_SESSION_BIRTH + 2)
 #define BLOB_LINKS_BATCH 64u /* links asked for at once */
 #define BLOB_LINKS_PAGE  64u /* links of one listing */
@@ -211,7 +212,7 @@ int blob_info_nowait(struct blobs *b, const struct digest *d, struct blob_info *
 static int create_same(struct store *s, struct str key, enum store_class cls, struct str bytes,
                        struct err_detail *detail)
 {
-    int64_t pause_ms = BLOB_PAUSE_MS;
+    int64_t pause_ms = BLOB_PAUSE_MS, start_ms = clock_boot_ms();
     int r = 0;
 
     for (int i = 0; i < BLOB_TRIES_MAX; i++) {
@@ -221,6 +222,8 @@ static int create_same(struct store *s, struct str key, enum store_class cls, st
         if (i > 0) {
             clock_sleep_ms(pause_ms);
             pause_ms *= 4;
+            if (clock_boot_ms() - start_ms > BLOB_SEND_MS)
+                break;
         }
         r = store_create(s, key, cls, bytes, detail);
         if (r == 0 || r == -ERR_EXISTS)

@@ -120,36 +120,52 @@ static int make_data(struct upload *u, struct err_detail *detail)
     return r;
 }
 
-/* Data and record, unless the digest has a record: its data is then whole, whoever brought it
- * (R67). What this session may have left of its own goes with its sweep (B19). */
-static int make_record(struct upload *u, struct err_detail *detail)
-{
-    struct blobs *b = u->us->blobs;
-    struct blob_info info;
-    int r = blob_info_at(b, &u->closed_digest, u->closed_g, &info, detail);
-
-    if (r != -ERR_NOTFOUND)
-        return r;
-    r = make_data(u, detail);
-    if (r == 0)
-        return blob_create_record(b, &u->closed_digest, u->closed_size, upload_id(u), u->closed_g,
-                                  detail);
-    /* Another node may have finished, and swept, between our two looks. */
-    if (blob_info_at(b, &u->closed_digest, u->closed_g, &info, NULL) == 0)
-        return 0;
-    return r;
-}
-
-static int finish(struct upload *u, uint64_t link_u, struct err_detail *detail)
+/* B18: the sweep may remove the data of an older close at any time. */
+static int young(struct upload *u, struct err_detail *detail)
 {
     int64_t now;
     int r = uploads_now(u->us, &now, detail);
 
-    if (r < 0)
-        return r;
-    if (now - u->closed_ts > UPLOAD_ROLL_MS) /* B18 */
-        return err_set(detail, -ERR_NOTFOUND, "the upload session has expired");
-    r = make_record(u, detail);
+    if (r == 0 && now - u->closed_ts > UPLOAD_ROLL_MS)
+        r = err_set(detail, -ERR_NOTFOUND, "the upload session has expired");
+    return r;
+}
+
+/* Data and record, unless the digest has a record: its data is then whole, whoever brought it
+ * (R67). What this session may have left of its own goes with its sweep (B19). The record is sent
+ * within D of a look at the close's age and at the data; else both are looked at again. */
+static int make_record(struct upload *u, struct err_detail *detail)
+{
+    struct blobs *b = u->us->blobs;
+    struct blob_info info;
+    bool made = false;
+
+    for (int i = 0; i < CLOSE_TRIES_MAX; i++) {
+        int64_t checked_ms = clock_boot_ms();
+        int r = young(u, detail);
+
+        if (r < 0)
+            return r;
+        r = blob_info_at(b, &u->closed_digest, u->closed_g, &info, detail);
+        if (r != -ERR_NOTFOUND)
+            return r;
+        r = made ? seen_data(u, detail) : make_data(u, detail);
+        if (r < 0) { /* another node may have finished, and swept, between our two looks */
+            bool there = blob_info_at(b, &u->closed_digest, u->closed_g, &info, NULL) == 0;
+            return there ? 0 : r;
+        }
+        made = true;
+        if (clock_boot_ms() - checked_ms <= OBJLOG_VALID_MS)
+            return blob_create_record(b, &u->closed_digest, u->closed_size, upload_id(u),
+                                      u->closed_g, detail);
+    }
+    return err_set(detail, -ERR_NOTCOMMITTED, "the store is too slow to finish the upload");
+}
+
+static int finish(struct upload *u, uint64_t link_u, struct err_detail *detail)
+{
+    int r = make_record(u, detail);
+
     if (r == 0)
         r = blob_link_create(u->us->blobs, buf_str(&u->repo), &u->closed_digest, link_u, detail);
     if (r < 0)
