@@ -118,16 +118,18 @@ static int fill_target(const struct path *p, size_t tail, struct target *ret,
         r = add_segment(&text, p->at[i]);
     }
     name_len = text.len;
-    if (r == 0 && has_reference)
-        r = add_segment(&text, p->at[p->count - 1]);
-    if (r == 0)
-        r = buf_err(&text);
-    if (r < 0 || !name_valid(str_head(buf_str(&text), name_len))) {
+    if (r < 0 || !name_valid(buf_str(&text))) {
         ret->resource = RESOURCE_NONE; /* NAME_INVALID, whatever the resource */
         return err_set(detail, -ERR_INVAL,
                        "the repository name must be lower-case letters and digits with single "
                        "separators between them, at most %d bytes",
                        NAME_MAX_LEN);
+    }
+    if (has_reference && add_segment(&text, p->at[p->count - 1]) < 0) {
+        ret->resource = RESOURCE_NONE;
+        return err_set(detail, -ERR_INVAL,
+                       "the last part of the path is empty, too long, or holds an escape that may "
+                       "not be there");
     }
     memcpy(ret->text, text.at, text.len);
     ret->name = str_make(ret->text, name_len);

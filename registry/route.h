@@ -50,7 +50,7 @@ struct route {
     void (*gone)(struct req *r);
 };
 
-#define ROUTE_PATH_MAX 4096 /* raw path bytes that are looked at; longer is 404 */
+#define ROUTE_PATH_MAX 4096 /* raw path bytes that are looked at; longer is NAME_INVALID (R2) */
 #define ROUTE_TEXT_MAX 1536 /* decoded name and reference together */
 
 /* What a path means. name and reference point into text. */
