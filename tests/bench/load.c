@@ -49,6 +49,7 @@ static int parse_url(const char *url, struct target *ret)
     unsigned long port = strtoul(colon + 1, &end, 10);
     if (port == 0 || port > 65535 || *end != '\0')
         return -1;
+    ret->port = (unsigned)port;
     struct in_addr v4;
     if (inet_pton(AF_INET, host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127) {
         struct sockaddr_in in = {
@@ -210,6 +211,10 @@ int main(int argc, char **argv)
     }
     if (parse_url(opt.url, &opt.target) < 0) {
         fprintf(stderr, "--url takes http://127.0.0.1:PORT or http://[::1]:PORT, loopback only\n");
+        return 2;
+    }
+    if (!proc_listens(opt.pid, opt.target.port)) {
+        fprintf(stderr, "process %d does not listen on port %u\n", (int)opt.pid, opt.target.port);
         return 2;
     }
     raise_descriptors();

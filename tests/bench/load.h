@@ -38,6 +38,7 @@
 struct target {
     struct sockaddr_storage addr;
     socklen_t addr_bytes;
+    unsigned port;
     char host[64]; /* for the Host header */
 };
 
@@ -67,6 +68,9 @@ int proc_cpu_ns(pid_t pid, uint64_t *ret_ns);
 int proc_memory(pid_t pid, struct proc_memory *ret);
 /* False if the kernel does not allow it: the peak is then that of the whole life. */
 bool proc_reset_peak(pid_t pid);
+/* Whether the process has the socket that listens on this TCP port: figures of another process
+   would look like those of a very good server. */
+bool proc_listens(pid_t pid, unsigned port);
 
 /* ---- engine.c, response.c */
 struct segment {

@@ -5,6 +5,7 @@
  */
 #include "load.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,7 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PROC_TEXT_MAX 8192
+#define PROC_TEXT_MAX    8192
+#define LISTENERS_MAX    64
+#define TCP_LISTEN_STATE 0x0A
 
 uint64_t clock_ns(void)
 {
@@ -102,4 +105,51 @@ bool proc_reset_peak(pid_t pid)
     ssize_t n = write(fd, "5", 1);
     close(fd);
     return n == 1;
+}
+
+/* Inodes of the sockets that listen on the port, from a table of /proc/net. */
+static unsigned add_listeners(const char *table, unsigned port, unsigned long *inodes,
+                              unsigned count)
+{
+    char line[512];
+    FILE *f = fopen(table, "re");
+
+    while (f && count < LISTENERS_MAX && fgets(line, sizeof(line), f)) {
+        unsigned local_port = 0;
+        unsigned state = 0;
+        unsigned long inode = 0;
+        int n = sscanf(line,
+                       " %*[0-9]: %*[0-9A-F]:%x %*[0-9A-F]:%*x %x %*x:%*x %*x:%*x %*x %*u %*u %lu",
+                       &local_port, &state, &inode);
+        if (n == 3 && local_port == port && state == TCP_LISTEN_STATE)
+            inodes[count++] = inode;
+    }
+    if (f)
+        fclose(f);
+    return count;
+}
+
+bool proc_listens(pid_t pid, unsigned port)
+{
+    unsigned long inodes[LISTENERS_MAX];
+    char path[64];
+    bool found = false;
+    unsigned count = add_listeners("/proc/net/tcp", port, inodes, 0);
+
+    count = add_listeners("/proc/net/tcp6", port, inodes, count);
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+    DIR *dir = opendir(path);
+    for (struct dirent *d; dir && !found && (d = readdir(dir));) {
+        char link[64];
+        unsigned long inode = 0;
+        ssize_t n = readlinkat(dirfd(dir), d->d_name, link, sizeof(link) - 1);
+        link[n > 0 ? n : 0] = '\0';
+        if (sscanf(link, "socket:[%lu]", &inode) != 1)
+            continue;
+        for (unsigned i = 0; i < count; i++)
+            found = found || inodes[i] == inode;
+    }
+    if (dir)
+        closedir(dir);
+    return found;
 }

@@ -152,6 +152,13 @@ class Refusing(unittest.TestCase):
                                    "get-path"], stderr=subprocess.PIPE, timeout=10)
             self.assertEqual(done.returncode, 2, url)
 
+    def test_another_process(self):
+        with Bare("mhd") as server:
+            done = subprocess.run([LOAD, "--url", server.url, "--pid", str(os.getpid()),
+                                   "--scenario", "get-path"], stderr=subprocess.PIPE, timeout=10)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"does not listen", done.stderr)
+
     def test_bounds(self):
         for args in (["--clients", "100000"], ["--seconds", "100000"], ["--ops", "1e12"]):
             done = subprocess.run([LOAD, "--url", "http://127.0.0.1:1", "--pid", "1", "--scenario",
