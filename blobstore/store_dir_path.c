@@ -233,7 +233,7 @@ static int sync_ancestors(struct store_dir *sd, const char *folder, struct err_d
     }
 }
 
-/* mkdir with mode 0700 under any umask. */
+/* mkdir with mode 0700 under any umask: 1 when made, 0 when it was there, -1. */
 static int make_one(int at, const char *name)
 {
     struct stat st;
@@ -242,13 +242,13 @@ static int make_one(int at, const char *name)
         return errno == EEXIST ? 0 : -1;
     if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return -1;
-    if ((st.st_mode & 0777) == 0700)
-        return 0;
-    return fchmodat(at, name, 0700, AT_SYMLINK_NOFOLLOW);
+    if ((st.st_mode & 0777) != 0700 && fchmodat(at, name, 0700, AT_SYMLINK_NOFOLLOW) < 0)
+        return -1;
+    return 1;
 }
 
-/* Makes the folder and all above it; syncing them is left to sync_ancestors, which is made to do
- * so. */
+/* Makes the folder and all above it. Syncing is left to sync_ancestors: what is new is not known
+ * durable, even if a folder of this name once was. */
 static int make_folders(struct store_dir *sd, const char *folder)
 {
     int at auto_fd = -1;
@@ -257,12 +257,14 @@ static int make_folders(struct store_dir *sd, const char *folder)
     memcpy(path, folder, strlen(folder) + 1);
     for (size_t end = segment_end(path, 0);; end = segment_end(path, end + 1)) {
         bool last = path[end] == 0;
+        int from = at >= 0 ? at : sd->root;
 
         path[end] = 0;
-        dir_forget_folder(sd, path);
-        int from = at >= 0 ? at : sd->root;
-        if (make_one(from, name) < 0)
+        int made = make_one(from, name);
+        if (made < 0)
             return -1;
+        if (made == 1)
+            dir_forget_folder(sd, path);
         if (last)
             return 0;
         int next = openat(from, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
