@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "registry/api.h"
 #include "registry/api_common.h"
+#include "registry/conditional.h"
 
 #define HELD_WAIT_MS                                                                               \
     2000 /* a session held by a request whose client just vanished is free again within this */
@@ -92,21 +93,6 @@ static int refuse_range(struct req *r, struct transfer *t, const char *why)
     add_session_headers(r, upload_id(t->upload), upload_offset(t->upload));
     transfer_free(r);
     return err_set(req_detail(r), -ERR_RANGE, "%s", why);
-}
-
-/* Content-Range of a chunk: "a-b", also with a unit before and a size behind (R54). */
-static bool content_range_parse(struct str s, uint64_t *first, uint64_t *last)
-{
-    ptrdiff_t dash, slash;
-
-    if (str_starts(s, STR("bytes ")) || str_starts(s, STR("bytes=")))
-        s = str_skip(s, 6);
-    slash = str_find(s, '/');
-    if (slash >= 0)
-        s = str_head(s, (size_t)slash);
-    dash = str_find(s, '-');
-    return dash > 0 && str_u64(str_head(s, (size_t)dash), first) &&
-           str_u64(str_skip(s, (size_t)dash + 1), last) && *last >= *first;
 }
 
 /* Begin of PATCH and PUT: the session is held and the chunk's place is right, or nothing changes.

@@ -46,7 +46,7 @@ void app_close(struct app *app)
         node_free(app->node);
     answers_free(app->answers);
     access_free(app->access);
-    *app = (struct app){NULL};
+    *app = (struct app){.store = NULL};
 }
 
 int app_set_external_url(struct app *app, const char *url, struct err_detail *detail)

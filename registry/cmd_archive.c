@@ -25,7 +25,7 @@ static int run(const struct config *config, const char *file, struct str name, s
 {
     struct err_detail why = {""};
     struct store *store auto_store = NULL;
-    struct app app = {NULL};
+    struct app app = {.store = NULL};
     char text[DIGEST_TEXT_MAX];
     struct digest d;
     int e = store_dir_new(config->root, &store, &why);

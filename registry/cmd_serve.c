@@ -71,7 +71,7 @@ int cmd_serve(const struct config *config, const struct opt_list *args)
 {
     struct err_detail why = {""};
     struct store *store auto_store = NULL;
-    struct app app = {NULL};
+    struct app app = {.store = NULL};
     sigset_t stop;
     int e;
 

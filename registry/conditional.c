@@ -1,4 +1,4 @@
-/* Parsers for If-None-Match and Range. */
+/* Parsers for If-None-Match, Range and Content-Range. */
 #include "registry/conditional.h"
 
 static struct str trim(struct str s)
@@ -70,7 +70,7 @@ enum range_kind ranges_parse(struct str header, uint64_t size, struct byte_range
 {
     struct str rest = trim(header);
     size_t count = 0, seen = 0;
-    uint64_t total = 0;
+    uint64_t total = 0, len;
 
     if (!str_starts(rest, STR("bytes=")))
         return RANGE_NONE;
@@ -83,15 +83,35 @@ enum range_kind ranges_parse(struct str header, uint64_t size, struct byte_range
             return RANGE_NONE;
         if (ok == 0)
             continue;
+        len = range.last - range.first + 1;
+        if (len > size - total) /* together longer than the body */
+            return RANGE_NONE;
+        total += len;
         out[count++] = range;
-        total += range.last - range.first + 1;
     }
     if (seen == 0)
         return RANGE_NONE;
     if (count == 0)
         return RANGE_UNSATISFIABLE;
-    if (count > 1 && total > size)
-        return RANGE_NONE;
     *ret_count = count;
     return RANGE_SOME;
+}
+
+bool content_range_parse(struct str s, uint64_t *ret_first, uint64_t *ret_last)
+{
+    ptrdiff_t dash, slash;
+    uint64_t first, last;
+
+    if (str_starts(s, STR("bytes ")) || str_starts(s, STR("bytes=")))
+        s = str_skip(s, 6);
+    slash = str_find(s, '/');
+    if (slash >= 0)
+        s = str_head(s, (size_t)slash);
+    dash = str_find(s, '-');
+    if (dash <= 0 || !str_u64(str_head(s, (size_t)dash), &first) ||
+        !str_u64(str_skip(s, (size_t)dash + 1), &last) || last < first || last >= INT64_MAX)
+        return false;
+    *ret_first = first;
+    *ret_last = last;
+    return true;
 }

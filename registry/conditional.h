@@ -19,4 +19,8 @@ enum range_kind {
 enum range_kind ranges_parse(struct str header, uint64_t size, struct byte_range *out,
                              size_t *ret_count);
 
+/* Content-Range of a chunk: "a-b", also with a unit before and a size behind (R54). Above INT64_MAX
+ * there are no places. */
+bool content_range_parse(struct str header, uint64_t *ret_first, uint64_t *ret_last);
+
 #endif

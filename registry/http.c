@@ -339,7 +339,7 @@ static size_t keep_escapes(void *arg, struct MHD_Connection *conn, char *s)
     return strlen(s);
 }
 
-static void on_library_log(void *arg, const char *format, va_list args)
+printf_like(2, 0) static void on_library_log(void *arg, const char *format, va_list args)
 {
     char text[256];
     int n;

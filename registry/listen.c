@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -13,12 +12,6 @@
 
 #define LISTEN_BACKLOG     1024
 #define LISTEN_SOCKET_MODE 0660 /* the owner, and a proxy of its group */
-
-struct address {
-    struct sockaddr_storage storage;
-    socklen_t len;
-    bool loopback;
-};
 
 static int parse_port(struct str text, uint16_t *ret)
 {
@@ -30,7 +23,7 @@ static int parse_port(struct str text, uint16_t *ret)
     return 0;
 }
 
-static int parse_ip(struct str host, uint16_t port, bool bracketed, struct address *ret)
+static int parse_ip(struct str host, uint16_t port, bool bracketed, struct listen_address *ret)
 {
     char text[INET6_ADDRSTRLEN + 1];
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -57,7 +50,7 @@ static int parse_ip(struct str host, uint16_t port, bool bracketed, struct addre
     return -ERR_INVAL;
 }
 
-static int parse_inet(struct str text, struct address *ret)
+static int parse_inet(struct str text, struct listen_address *ret)
 {
     bool bracketed = text.len > 0 && text.at[0] == '[';
     size_t colon = text.len;
@@ -79,7 +72,7 @@ static int parse_inet(struct str text, struct address *ret)
     return parse_ip(host, port, bracketed, ret);
 }
 
-static int parse_unix(struct str path, struct address *ret)
+static int parse_unix(struct str path, struct listen_address *ret)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
 
@@ -113,17 +106,19 @@ static void write_url(struct listen_socket *s, struct str address)
     }
 }
 
-/* A socket file that nobody answers on is left over from a process that was killed. */
-static void remove_stale(const struct address *a, const char *path)
+/* A socket file that nobody answers on is left over from a process that was killed. Any other file
+ * refuses the connection just so, and is not ours to remove. */
+static void remove_stale(const struct listen_address *a, const char *path)
 {
     int fd auto_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct stat st;
 
-    if (fd >= 0 && connect(fd, (const struct sockaddr *)&a->storage, a->len) < 0 &&
-        errno == ECONNREFUSED)
+    if (fd >= 0 && lstat(path, &st) == 0 && S_ISSOCK(st.st_mode) &&
+        connect(fd, (const struct sockaddr *)&a->storage, a->len) < 0 && errno == ECONNREFUSED)
         unlink(path);
 }
 
-static int bind_and_listen(int fd, const struct address *a, struct str text,
+static int bind_and_listen(int fd, const struct listen_address *a, struct str text,
                            struct err_detail *detail)
 {
     int on = 1, e;
@@ -142,15 +137,28 @@ static int bind_and_listen(int fd, const struct address *a, struct str text,
     return 0;
 }
 
+int listen_parse(struct str text, struct listen_address *ret)
+{
+    struct listen_address a = {0};
+    int e;
+
+    if (text.len && memchr(text.at, 0, text.len))
+        return -ERR_INVAL;
+    e = str_starts(text, STR("unix:")) ? parse_unix(str_skip(text, 5), &a) : parse_inet(text, &a);
+    if (e == 0)
+        *ret = a;
+    return e;
+}
+
 int listen_open(struct str text, const struct access *access, struct listen_socket *ret,
                 struct err_detail *detail)
 {
     bool is_unix = str_starts(text, STR("unix:"));
     struct str path = is_unix ? str_skip(text, 5) : STR_NONE;
-    struct address a = {0};
+    struct listen_address a = {0};
     char *unlink_path auto_free = NULL;
     int fd auto_fd = -1;
-    int e = is_unix ? parse_unix(path, &a) : parse_inet(text, &a);
+    int e = listen_parse(text, &a);
 
     if (e < 0)
         return err_set(detail, e,

@@ -2,9 +2,19 @@
 #ifndef STOWAGE_REGISTRY_LISTEN_H
 #define STOWAGE_REGISTRY_LISTEN_H
 
+#include <sys/socket.h>
+
 #include "auth/access.h"
 
 #define LISTEN_URL_MAX 256
+
+struct listen_address {
+    struct sockaddr_storage storage;
+    socklen_t len;
+    bool loopback; /* or a local socket */
+};
+/* Pure. -ERR_INVAL. */
+int listen_parse(struct str text, struct listen_address *ret) must_check;
 
 struct listen_socket {
     int fd;                   /* the caller's, listening, non-blocking */
