@@ -5,6 +5,7 @@
  * recurses for each level; jansson refuses the rest (duplicate keys, NUL, lone surrogates, integers
  * past 64 bits). */
 #include <assert.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #define json_type jansson_type /* the library's typedef bears the name of a function of ours */
@@ -16,6 +17,27 @@
 struct json_doc {
     json_t *root;
 };
+
+/* Set when the library ran out of memory in this thread. It reports some of those failures as
+ * syntax errors, and others not at all: when its token buffer cannot grow, a byte of a string is
+ * lost. */
+static _Thread_local bool out_of_memory;
+
+static void *lib_malloc(size_t n)
+{
+    void *p = malloc(n);
+
+    if (!p)
+        out_of_memory = true;
+    return p;
+}
+
+static pthread_once_t setup_once = PTHREAD_ONCE_INIT;
+
+static void setup(void)
+{
+    json_set_alloc_funcs(lib_malloc, free);
+}
 
 static const json_t *lib(const struct json *node)
 {
@@ -97,21 +119,23 @@ static const char *reason(const json_error_t *e)
 int json_parse(struct str text, struct json_doc **ret, struct err_detail *detail)
 {
     struct json_doc *doc;
-    json_error_t e;
+    json_error_t e = {0};
     int r;
 
     assert(ret);
     r = scan(text, detail);
     if (r < 0)
         return r;
+    (void)pthread_once(&setup_once, setup);
     doc = malloc(sizeof(*doc));
     if (!doc)
         return -ERR_NOMEM;
+    out_of_memory = false;
     doc->root =
         json_loadb(text.len ? text.at : "", text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
-    if (!doc->root) {
-        free(doc);
-        if (json_error_code(&e) == json_error_out_of_memory)
+    if (out_of_memory || !doc->root) {
+        json_doc_free(doc);
+        if (out_of_memory)
             return -ERR_NOMEM;
         return err_set(detail, -ERR_INVAL, "the JSON %s near byte %d", reason(&e), e.position);
     }
