@@ -49,13 +49,15 @@ void dir_sync_entries(int fd)
         store_dir_fatal("fsync", errno);
 }
 
+/* A refused right or a symbolic link in the way (D1) is damage of the store, never the client's
+ * matter: it must not look like a denied request. */
 int dir_error(struct err_detail *detail, int errno_value, const char *what, const char *path)
 {
     const char *cause = strerrordesc_np(errno_value);
     int err = err_from_errno(errno_value);
 
-    if (errno_value == ELOOP || errno_value == EXDEV)
-        err = -ERR_DENIED; /* a symbolic link stands in the way (D1) */
+    if (err == -ERR_DENIED || errno_value == ELOOP || errno_value == EXDEV)
+        err = -ERR_IO;
     return err_set(detail, err, "%s %s: %s", what, path, cause != NULL ? cause : "unknown error");
 }
 

@@ -35,18 +35,31 @@ int api_livez(struct req *r)
     return req_reply_body(r, 200, "text/plain; charset=utf-8", &body);
 }
 
-/* Ready means: the store answers. Alarms are told but do not take the node out of service: what is
- * damaged is read-only by itself. */
+/* Ready means: the store answers and holds this registry. Alarms are told but do not take the node
+ * out of service: what is damaged is read-only by itself. */
+static int check_store(struct req *r, struct err_detail *why)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct store_info info;
+    int64_t now;
+    int e;
+
+    keys_format(&key);
+    e = store_head(req_app(r)->store, buf_str(&key), &info, why);
+    if (e == -ERR_NOTFOUND)
+        return err_set(why, e, "the store holds no registry any more");
+    return e < 0 ? e : store_now(req_app(r)->store, &now, why);
+}
+
 int api_readyz(struct req *r)
 {
     struct buf body auto_buf = BUF_INIT(1024);
     struct err_detail why = {""};
-    int64_t now, alarms = metric_value(METRIC_alarms_total);
-    int e = store_now(req_app(r)->store, &now, &why);
+    int64_t alarms = metric_value(METRIC_alarms_total);
+    int e = check_store(r, &why);
 
     if (e < 0) {
-        buf_addf(&body, "not ready: the store does not answer: %s\n",
-                 why.text[0] ? why.text : err_text(e));
+        buf_addf(&body, "not ready: %s\n", why.text[0] ? why.text : err_text(e));
         return req_reply_body(r, 503, "text/plain; charset=utf-8", &body);
     }
     buf_add(&body, STR("ok\n"));

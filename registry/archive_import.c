@@ -23,7 +23,7 @@ static void file_free(void *value)
     free(f);
 }
 
-/* "./a//b" and "a/b" are one name. */
+/* "./a", "/a" and "a" are one name. */
 static struct str clean_path(struct str path)
 {
     while (str_starts(path, STR("./")) || str_starts(path, STR("/")))
@@ -77,11 +77,11 @@ int archive_store_held(struct archive_import *in, struct archive_file *f)
     return e;
 }
 
-/* A document that may be a manifest, an index or a list of images: JSON by its first byte, and
- * small enough. */
+/* A document that may be a manifest, an index or a list of images: JSON by its first byte (blanks
+ * before it are allowed), and small enough. */
 static bool may_be_document(const struct archive_file *f, uint64_t declared)
 {
-    return declared <= ARCHIVE_JSON_MAX && (f->magic[0] == '{' || f->magic[0] == '[');
+    return declared <= ARCHIVE_JSON_MAX && f->magic[0] && strchr("{[ \t\r\n", f->magic[0]);
 }
 
 static int tar_failed(struct archive *tar, struct err_detail *detail)
@@ -197,55 +197,76 @@ static bool is_noise(struct str path)
            str_eq(path, STR("repositories"));
 }
 
-static char *link_target(struct archive_entry *entry, struct str path)
+static int link_target(struct archive_import *in, struct archive_entry *entry, struct str path,
+                       char **ret)
 {
     const char *hard = archive_entry_hardlink(entry), *soft = archive_entry_symlink(entry);
     struct buf target auto_buf = BUF_INIT(2 * ARCHIVE_NAME_MAX);
-    size_t dir = path.len;
+    size_t dir = hard ? 0 : path.len;
+    struct str to = str_of(hard ? hard : soft);
 
-    if (hard)
-        return strdup(hard);
-    if (!soft)
-        return NULL;
     /* docker save links <id>/layer.tar to ../<other id>/layer.tar */
     while (dir > 0 && path.at[dir - 1] != '/')
         dir--;
-    while (str_starts(str_of(soft), STR("../")) && dir > 0) {
-        soft += 3;
+    while (!hard && str_starts(to, STR("../")) && dir > 0) {
+        to = str_skip(to, 3);
         for (dir--; dir > 0 && path.at[dir - 1] != '/';)
             dir--;
     }
     buf_add(&target, str_head(path, dir));
-    buf_add(&target, str_of(soft));
-    return buf_err(&target) ? NULL : strdup(buf_c(&target));
+    buf_add(&target, to);
+    if (buf_err(&target) || to.len == 0)
+        return err_set(in->detail, -ERR_INVAL, "the tar holds a link that is empty or too long");
+    *ret = strdup(buf_c(&target));
+    return *ret ? 0 : -ERR_NOMEM;
+}
+
+/* Nothing is extracted, so no name can do harm; but a tar with names that lead elsewhere was not
+ * made by a tool that writes images. */
+static bool leads_out(struct str path)
+{
+    if (str_starts(path, STR("/")))
+        return true;
+    while (path.len) {
+        ptrdiff_t slash = str_find(path, '/');
+
+        if (str_eq(slash < 0 ? path : str_head(path, (size_t)slash), STR("..")))
+            return true;
+        path = slash < 0 ? STR_NONE : str_skip(path, (size_t)slash + 1);
+    }
+    return false;
+}
+
+/* The name of an entry; empty: the folder of the tar itself. */
+static int entry_path(struct archive_import *in, struct archive_entry *entry, struct str *ret)
+{
+    struct str name = str_of(archive_entry_pathname(entry)), path = clean_path(name);
+
+    if (leads_out(name))
+        return err_set(in->detail, -ERR_INVAL, "the tar holds a name that leads out of it");
+    if (path.len > ARCHIVE_NAME_MAX || (path.len == 0 && archive_entry_filetype(entry) != AE_IFDIR))
+        return err_set(in->detail, -ERR_INVAL, "the tar holds a name that is empty or too long");
+    *ret = path;
+    return 0;
 }
 
 static int read_entry(struct archive_import *in, struct archive *tar, struct archive_entry *entry)
 {
-    const char *name = archive_entry_pathname(entry);
-    struct str path = clean_path(str_of(name));
+    bool is_link = archive_entry_hardlink(entry) || archive_entry_filetype(entry) == AE_IFLNK;
     struct archive_file *f;
-    char *link = NULL;
-    int e = 0;
+    struct str path;
+    int e = entry_path(in, entry, &path);
 
-    if (!name || path.len == 0 || path.len > ARCHIVE_NAME_MAX)
-        return err_set(in->detail, -ERR_INVAL, "the tar holds a name that is empty or too long");
-    if (archive_entry_hardlink(entry) || archive_entry_filetype(entry) == AE_IFLNK)
-        link = link_target(entry, path);
-    else if (archive_entry_filetype(entry) != AE_IFREG)
-        return 0;
-    if (is_noise(path) || omap_get(in->files, path)) {
-        free(link);
-        return 0;
-    }
+    if (e < 0 || (!is_link && archive_entry_filetype(entry) != AE_IFREG) || is_noise(path) ||
+        omap_get(in->files, path))
+        return e;
     f = calloc(1, sizeof(*f));
-    if (!f) {
-        free(link);
+    if (!f)
         return -ERR_NOMEM;
-    }
     f->bytes = BUF_INIT(ARCHIVE_JSON_MAX);
-    f->link_to = link;
-    if (!link)
+    if (is_link)
+        e = link_target(in, entry, path, &f->link_to);
+    else
         e = read_file(in, tar, path, (uint64_t)archive_entry_size(entry), f);
     if (e == 0)
         return remember(in, path, f);

@@ -77,25 +77,47 @@ static const struct json *choose(const struct json *manifests, struct str tag)
     return NULL;
 }
 
-/* Manifests of the layout that refer to the pushed one (signatures, attestations) come with it. */
-static int push_referrers(struct archive_import *in, const struct json *manifests,
-                          const struct json *chosen)
+/* Is its subject here by now? */
+static bool refers_here(struct archive_import *in, const struct manifest *m)
+{
+    struct repo_manifest found;
+
+    return m->has_subject && m->subject.supported &&
+           repo_manifest(in->repo, &m->subject.digest, &found) == 0;
+}
+
+/* One pass over the layout's other manifests; *ret_pushed counts those that were new. */
+static int push_referrers_once(struct archive_import *in, const struct json *manifests,
+                               size_t *ret_pushed)
 {
     int e = 0;
 
+    *ret_pushed = 0;
     for (size_t i = 0; i < json_len(manifests) && e == 0; i++) {
         const struct json *one = json_at(manifests, i);
+        struct str media_type = json_str(json_get(one, "mediaType"));
         struct archive_file *f = omap_get(in->by_digest, json_str(json_get(one, "digest")));
         struct manifest m auto_manifest = {0};
+        struct repo_manifest known;
 
-        if (one == chosen || !f || !f->held)
+        if (!f || !f->held || repo_manifest(in->repo, &f->digest, &known) == 0 ||
+            manifest_parse(buf_str(&f->bytes), media_type, &m, NULL) < 0 || !refers_here(in, &m))
             continue;
-        if (manifest_parse(buf_str(&f->bytes), json_str(json_get(one, "mediaType")), &m, NULL) <
-                0 ||
-            !m.has_subject)
-            continue;
-        e = push_tree(in, f, json_str(json_get(one, "mediaType")), false, 0);
+        e = push_tree(in, f, media_type, false, 0);
+        ++*ret_pushed;
     }
+    return e;
+}
+
+/* Manifests of the layout that refer to what was pushed (signatures, attestations) come with it,
+ * and those that refer to them. */
+static int push_referrers(struct archive_import *in, const struct json *manifests)
+{
+    size_t pushed = 1;
+    int e = 0;
+
+    for (unsigned pass = 0; pass < ARCHIVE_DEPTH_MAX && pushed > 0 && e == 0; pass++)
+        e = push_referrers_once(in, manifests, &pushed);
     return e;
 }
 
@@ -104,6 +126,7 @@ int archive_import_layout(struct archive_import *in, struct digest *ret)
     struct archive_file *index = archive_find(in, STR("index.json")), *f;
     struct json_doc *doc auto_json = NULL;
     const struct json *manifests, *chosen;
+    struct str media_type;
     int e = json_parse(buf_str(&index->bytes), &doc, in->detail);
 
     if (e < 0)
@@ -118,9 +141,14 @@ int archive_import_layout(struct archive_import *in, struct digest *ret)
     if (!f)
         return err_set(in->detail, -ERR_INVAL,
                        "the manifest named by index.json is not in the tar");
-    e = push_tree(in, f, json_str(json_get(chosen, "mediaType")), true, 0);
+    media_type = json_str(json_get(chosen, "mediaType"));
+    if (json_len(manifests) > 1) { /* the tag comes last: a failure leaves it alone */
+        e = push_tree(in, f, media_type, false, 0);
+        if (e == 0)
+            e = push_referrers(in, manifests);
+    }
     if (e == 0)
-        e = push_referrers(in, manifests, chosen);
+        e = push_tree(in, f, media_type, true, 0);
     *ret = f->digest;
     return e;
 }
