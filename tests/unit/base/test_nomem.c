@@ -1,6 +1,6 @@
 /* Every failure of malloc gives -ERR_NOMEM and leaks nothing: each case runs again and again with
  * the n-th allocation failing, until it gets through. The program's own malloc counts; sanitizers
- * bring theirs, so the cases are skipped there. */
+ * bring theirs, so the cases run without failures there. */
 #include <stdlib.h>
 
 #include "base/buf.h"
