@@ -33,7 +33,7 @@ void keys_format(struct buf *out)
 
 void keys_data(struct buf *out, struct str session_id)
 {
-    assert(session_id.len > KEYS_SESSION_BIRTH + DATA_FAN_OUT);
+    assert(session_id.len >= KEYS_SESSION_BIRTH + DATA_FAN_OUT);
     assert(is_lower_hex(session_id));
     buf_add(out, STR("data/"));
     buf_add(out, str_head(str_skip(session_id, KEYS_SESSION_BIRTH), DATA_FAN_OUT));
