@@ -120,15 +120,18 @@ static int make_data(struct upload *u, struct err_detail *detail)
     return r;
 }
 
-/* B18: the sweep may remove the data of an older close at any time. */
-static int young(struct upload *u, struct err_detail *detail)
+/* B18: the sweep may remove the data of an older close at any time. One that came into being behind
+ * the sweep's back, because this process slept in the middle, is removed here. */
+static int young(struct upload *u, bool made, struct err_detail *detail)
 {
     int64_t now;
     int r = uploads_now(u->us, &now, detail);
 
-    if (r == 0 && now - u->closed_ts > UPLOAD_ROLL_MS)
-        r = err_set(detail, -ERR_NOTFOUND, "the upload session has expired");
-    return r;
+    if (r < 0 || now - u->closed_ts <= UPLOAD_ROLL_MS)
+        return r;
+    if (made && now - u->closed_ts > UPLOAD_SWEEP_MS)
+        (void)!upload_sweep_data(u->us, upload_id(u), &u->closed_digest, u->closed_g);
+    return err_set(detail, -ERR_NOTFOUND, "the upload session has expired");
 }
 
 /* Data and record, unless the digest has a record: its data is then whole, whoever brought it
@@ -142,7 +145,7 @@ static int make_record(struct upload *u, struct err_detail *detail)
 
     for (int i = 0; i < CLOSE_TRIES_MAX; i++) {
         int64_t checked_ms = clock_boot_ms();
-        int r = young(u, detail);
+        int r = young(u, made, detail);
 
         if (r < 0)
             return r;
@@ -206,7 +209,7 @@ static int close_ops(const struct upload *u, const struct digest *d, struct buf 
     return buf_err(out);
 }
 
-/* Ends with the session closed by this digest, by whomever. Unlike other entries of a session a
+/* Unlike other entries of a session a
  * close is synced with its directory: were it lost, the session would live beside its own data
  * object (B17). */
 static int win_close(struct upload *u, const struct digest *d, struct err_detail *detail)
@@ -231,8 +234,6 @@ static int win_close(struct upload *u, const struct digest *d, struct err_detail
         return r;
     if (u->state == UPLOAD_OPEN)
         return err_set(detail, -ERR_RANGE, "the upload went on elsewhere");
-    if (u->state == UPLOAD_CLOSED && digest_eq(&u->closed_digest, d))
-        return 0;
     return err_set(detail, -ERR_NOTFOUND, "the upload session has ended");
 }
 
@@ -259,5 +260,7 @@ int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
         r = upload_save(u, detail);
     if (r == 0)
         r = win_close(u, d, detail);
-    return r < 0 ? r : finish(u, link_u, detail);
+    if (r < 0 && !(u->state == UPLOAD_CLOSED && digest_eq(&u->closed_digest, d)))
+        return r;
+    return finish(u, link_u, detail); /* whoever won: it is the same close */
 }

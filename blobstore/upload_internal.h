@@ -18,7 +18,9 @@
 #define UPLOAD_FRESH_MS         10000 /* an entry is sent within this of a look at the log */
 #define UPLOAD_TRIES_MAX        8     /* of appending beside entries that mean nothing */
 #define UPLOAD_OPS_MAX          (STORE_STREAM_STATE_MAX + 4096) /* bytes of a session's operation */
-#define UPLOAD_RANDOM_BYTES     (KEYS_SESSION_RANDOM / 2)
+#define UPLOAD_SWEEP_MS         (UPLOAD_IDLE_MS + UPLOAD_WAIT_MS) /* after its last entry an end is swept \
+                                                                   */
+#define UPLOAD_RANDOM_BYTES (KEYS_SESSION_RANDOM / 2)
 
 enum upload_state {
     UPLOAD_OPEN,
@@ -133,5 +135,11 @@ void upload_forget_unsaved(struct upload *u);
 void upload_end(struct upload *u);
 /* Closes the stream and removes what it left. Only for a session whose end is in its log. */
 void upload_sweep_stream(struct upload *u);
+
+/* ---- upload_sweep.c */
+
+/* B19: removes the data of a close that was never rolled forward, or whose record names another
+ * session's. Only for a close older than UPLOAD_SWEEP_MS: nobody creates its record any more. */
+int upload_sweep_data(struct uploads *us, struct str id, const struct digest *d, unsigned g);
 
 #endif

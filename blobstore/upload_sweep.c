@@ -15,7 +15,6 @@
 
 #define SWEEP_PAGE_KEYS   500u
 #define SWEEP_STREAMS_MAX 1024u /* of one run; the next one goes on */
-#define SWEEP_AGE_MS      (UPLOAD_IDLE_MS + UPLOAD_WAIT_MS)
 
 /* The entries of one session as a listing shows them. */
 struct group {
@@ -78,17 +77,12 @@ static int expire(struct uploads *us, struct objlog *log, struct upload_last *la
     return r == -ERR_EXISTS ? 0 : r; /* it goes on, or another node ended it */
 }
 
-/* B19: the data of a close that was never rolled forward, or whose record names another session's.
- */
-static int sweep_data(struct uploads *us, const struct upload_last *last, struct str id)
+int upload_sweep_data(struct uploads *us, struct str id, const struct digest *d, unsigned g)
 {
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
     struct blob_info info;
-    int r;
+    int r = blob_info_at(us->blobs, d, g, &info, NULL);
 
-    if (last->end != UPLOAD_END_CLOSE)
-        return 0;
-    r = blob_info_at(us->blobs, &last->digest, last->g, &info, NULL);
     if (r == 0 && str_eq(str_of(info.data_id), id))
         return 0;
     if (r < 0 && r != -ERR_NOTFOUND)
@@ -112,8 +106,8 @@ static int remove_ended(struct uploads *us, const struct group *g, const struct 
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
     int r = sweep_stream(us, str_of(g->id));
 
-    if (r == 0)
-        r = sweep_data(us, last, str_of(g->id));
+    if (r == 0 && last->end == UPLOAD_END_CLOSE)
+        r = upload_sweep_data(us, str_of(g->id), &last->digest, last->g);
     keys_session(&prefix, str_of(g->id));
     for (uint64_t seq = g->first; r == 0 && seq <= g->last; seq++) {
         buf_clear(&key);
@@ -143,7 +137,7 @@ static int sweep_session(struct uploads *us, const struct group *g)
         return r;
     if (last.end == UPLOAD_END_NONE)
         return expire(us, log, &last, str_of(g->id), validated_ms);
-    return now - g->modified_ms > SWEEP_AGE_MS ? remove_ended(us, g, &last) : 0;
+    return now - g->modified_ms > UPLOAD_SWEEP_MS ? remove_ended(us, g, &last) : 0;
 }
 
 /* ---- all sessions, a page at a time */
@@ -255,7 +249,7 @@ static int sweep_streams(struct uploads *us, struct err_detail *detail)
 
     if (r < 0)
         return r;
-    s.before_ms = now - SWEEP_AGE_MS;
+    s.before_ms = now - UPLOAD_SWEEP_MS;
     r = store_stream_list(us->store, streams_add, &s, detail);
     for (unsigned i = 0; r == 0 && i < s.count; i++)
         r = sweep_orphan(us, str_of(s.ids[i]));

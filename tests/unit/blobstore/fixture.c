@@ -147,7 +147,14 @@ static enum store_fault decide(const struct store_fault_call *call, int *ret_err
 {
     struct faults *f = arg;
 
+    if (f->in_hook)
+        return FAULT_NONE;
     f->calls++;
+    if (f->calls == f->hook_at) {
+        f->in_hook = true;
+        f->hook(call, f->hook_arg);
+        f->in_hook = false;
+    }
     *ret_err = -ERR_UNAVAIL;
     if (f->dead_after > 0 && f->calls > f->dead_after)
         return FAULT_FAIL_BEFORE;

@@ -36,6 +36,11 @@ struct faults {
     uint64_t fail_at;    /* this call alone fails before it is applied, 0 = none */
     uint64_t lost_at;    /* the reply of this call is lost, 0 = none */
     uint64_t dead_after; /* all later calls fail: the process is gone, 0 = never */
+    uint64_t
+        hook_at; /* before this call hook runs; its own calls are not counted and do not fail */
+    void (*hook)(const struct store_fault_call *call, void *arg);
+    void *hook_arg;
+    bool in_hook;
 };
 struct store *faulty_store(struct faults *f, struct store *inner);
 void faults_clear(struct faults *f);
