@@ -1,0 +1,204 @@
+/* Checkpoints: I4 (checkpoint and tail equal the whole log), I11 (equal bytes), damage, due
+ * positions. docs/bucket-format.md section 9. */
+#include "history.h"
+
+#include "manifests/checkpoint.h"
+
+#define HISTORIES 100
+#define ENTRIES   80
+
+static struct checkpoint_head head_at(uint64_t seq)
+{
+    struct checkpoint_head head = {
+        .repo = STR("library/app"), .seq = seq, .ts = (int64_t)seq * 7, .previous = seq / 2};
+
+    memset(head.hash, (int)(seq & 0xff), sizeof(head.hash));
+    return head;
+}
+
+static void apply_text(struct state *s, struct str text, uint64_t seq)
+{
+    struct json_doc *doc auto_json = NULL;
+    struct taglog_op op auto_taglog_op = {.kind = TAGLOG_PUT};
+
+    assert_int_equal(json_parse(text, &doc, NULL), 0);
+    assert_int_equal(taglog_decode(json_root(doc), &op, NULL), 0);
+    assert_int_equal(state_apply(s, &op, false, seq, (int64_t)seq * 7), 0);
+}
+
+static void encode_at(const struct state *s, uint64_t seq, struct buf *out)
+{
+    struct checkpoint_head head = head_at(seq);
+
+    buf_clear(out);
+    assert_int_equal(checkpoint_encode(s, &head, out), 0);
+    check(out->len == checkpoint_bytes(s, &head), "counted %zu, written %zu",
+          checkpoint_bytes(s, &head), out->len);
+}
+
+static void test_replay(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= HISTORIES; seed++) {
+        struct state *whole auto_state = NULL;
+        struct state *cut auto_state = NULL;
+        struct buf a auto_buf = BUF_INIT(CHECKPOINT_BYTES_MAX);
+        struct buf b auto_buf = BUF_INIT(CHECKPOINT_BYTES_MAX);
+        struct history h;
+        uint64_t at;
+
+        history_init(&h, seed);
+        at = 1 + history_below(&h, ENTRIES);
+        assert_int_equal(state_new(&whole), 0);
+        for (uint64_t seq = 1; seq <= ENTRIES; seq++) {
+            struct buf text auto_buf = BUF_INIT(1 << 20);
+
+            history_op(&h, &text);
+            apply_text(whole, buf_str(&text), seq);
+            if (cut)
+                apply_text(cut, buf_str(&text), seq);
+            if (seq == at) {
+                struct checkpoint_head head;
+
+                encode_at(whole, seq, &a);
+                assert_int_equal(
+                    checkpoint_decode(buf_str(&a), STR("library/app"), &cut, &head, NULL), 0);
+                assert_int_equal(head.seq, seq);
+                assert_int_equal(head.previous, seq / 2);
+                assert_int_equal(head.ts, seq * 7);
+                assert_int_equal(head.hash[5], seq & 0xff);
+            }
+            if (!cut)
+                continue;
+            encode_at(whole, seq, &a);
+            encode_at(cut, seq, &b);
+            check(str_eq(buf_str(&a), buf_str(&b)), "seed %llu seq %llu\n%s\n%s",
+                  (unsigned long long)seed, (unsigned long long)seq, buf_c(&a), buf_c(&b));
+            assert_int_equal(whole->unlinked_count, cut->unlinked_count);
+        }
+    }
+}
+
+/* The shape that the format page promises, byte for byte. */
+static void test_text(void **state)
+{
+    static const char want[] =
+        "{\"v\":1,\"encoder\":1,\"repo\":\"library/app\",\"seq\":3,\"hash\":\""
+        "0303030303030303030303030303030303030303030303030303030303030303\",\"ts\":21,"
+        "\"previous\":1,\"dropped\":0,\"t\":[[\"t\",\"%s\",1,7]],\"m\":[[\"%s\",\"a/b\",9,1,7,"
+        "\"\",\"\",null,false,[[\"%s\",\"l\",4]]]],\"b\":[[\"%s\",3]],\"sum\":\"";
+    struct digest m = digest_named("m"), b = digest_named("b");
+    struct state *s auto_state = NULL;
+    struct buf text auto_buf = BUF_INIT(1 << 16);
+    struct buf got auto_buf = BUF_INIT(1 << 16);
+    struct taglog_ref ref = {b, REF_LAYER, 4};
+    struct str tag = STR("t");
+    struct taglog_op put = {.kind = TAGLOG_PUT,
+                            .digest = m,
+                            .media_type = STR("a/b"),
+                            .size = 9,
+                            .tags = &tag,
+                            .tag_count = 1,
+                            .refs = &ref,
+                            .ref_count = 1};
+    struct taglog_op unlink = {.kind = TAGLOG_UNLINK, .digest = b};
+
+    (void)state;
+    assert_int_equal(state_new(&s), 0);
+    assert_int_equal(state_apply(s, &put, false, 1, 7), 0);
+    assert_int_equal(state_apply(s, &unlink, false, 3, 21), 0);
+    encode_at(s, 3, &got);
+    buf_addf(&text, want, text_of(&m).at, text_of(&m).at, text_of(&b).at, text_of(&b).at);
+    check(str_starts(buf_str(&got), buf_str(&text)), "%s\n%s", buf_c(&got), buf_c(&text));
+    assert_int_equal(got.len, text.len + 64 + 2);
+}
+
+/* Each flipped byte is noticed; so is another repository's table, and a newer encoder's. */
+static void test_damage(void **state)
+{
+    struct state *s auto_state = NULL;
+    struct buf text auto_buf = BUF_INIT(1 << 16);
+    struct history h;
+
+    (void)state;
+    history_init(&h, 3);
+    assert_int_equal(state_new(&s), 0);
+    for (uint64_t seq = 1; seq <= 20; seq++) {
+        struct buf op auto_buf = BUF_INIT(1 << 20);
+
+        history_op(&h, &op);
+        apply_text(s, buf_str(&op), seq);
+    }
+    encode_at(s, 20, &text);
+    for (size_t i = 0; i < text.len; i++) {
+        struct state *read = NULL;
+        struct checkpoint_head head;
+
+        text.at[i] ^= 1;
+        check(checkpoint_decode(buf_str(&text), STR("library/app"), &read, &head, NULL) ==
+                  -ERR_CORRUPT,
+              "byte %zu", i);
+        text.at[i] ^= 1;
+    }
+    for (size_t cut = 0; cut < text.len; cut++) {
+        struct state *read = NULL;
+        struct checkpoint_head head;
+
+        assert_int_equal(checkpoint_decode(str_head(buf_str(&text), cut), STR("library/app"), &read,
+                                           &head, NULL),
+                         -ERR_CORRUPT);
+    }
+    struct state *other = NULL;
+    struct checkpoint_head head;
+
+    assert_int_equal(checkpoint_decode(buf_str(&text), STR("library/other"), &other, &head, NULL),
+                     -ERR_CORRUPT);
+}
+
+static void test_newer_encoder(void **state)
+{
+    struct buf text auto_buf = BUF_INIT(1 << 16);
+    struct jw w = JW_INIT(&text);
+    struct state *s = NULL;
+    struct checkpoint_head head;
+
+    (void)state;
+    buf_add(&text, STR("{\"v\":1,\"encoder\":2,\"repo\":\"library/app\""));
+    w.need_comma = true;
+    checkpoint_end(&w, 0);
+    assert_int_equal(checkpoint_decode(buf_str(&text), STR("library/app"), &s, &head, NULL),
+                     -ERR_VERSION);
+}
+
+/* Where they are due follows from the entries alone, from a checkpoint as from the start. */
+static void test_due(void **state)
+{
+    struct due d = {.last = 0};
+    uint64_t seq = 0;
+
+    (void)state;
+    for (int i = 0; i < 64; i++) {
+        seq++;
+        assert_false(due_add(&d, 1024));
+    }
+    seq++;
+    assert_true(due_add(&d, 1)); /* more than 64 KiB */
+    due_pass(&d, seq, 10u << 20);
+    assert_int_equal(d.last, 65);
+    assert_false(due_add(&d, (10u << 20) / 50)); /* 2 % of that table, not more */
+    assert_true(due_add(&d, 1));
+    due_pass(&d, seq + 2, 1000);
+    assert_false(due_add(&d, 64u << 10));
+    assert_true(due_add(&d, 1));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_replay), cmocka_unit_test(test_text),
+        cmocka_unit_test(test_damage), cmocka_unit_test(test_newer_encoder),
+        cmocka_unit_test(test_due),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
