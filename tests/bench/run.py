@@ -103,6 +103,12 @@ class Bench:
     def run_row(self, row, pairs):
         """{subject: [measurement of each round]}"""
         taking = [s for s in self.subjects if s.kind != "baseline" or s.name in row.baselines]
+        if row.ours_once:
+            taking = [s for s in taking if s.kind == "ours"]
+            pairs = 1
+        if shutil.disk_usage(self.folder).free < row.disk_bytes:
+            print(f"{row.key}: left out, too little disk", file=sys.stderr)
+            taking = []
         result = {s.name: [] for s in taking}
         for turn in range(pairs):
             for subject in taking if turn % 2 == 0 else reversed(taking):
@@ -142,6 +148,7 @@ def facts(opt, tags, folder, present, missing):
             "kernel": platform.release(), "file_system": file_system(folder),
             "load_average": os.getloadavg()[0], "command": " ".join(shown), "quick": opt.quick,
             "pairs": opt.pairs, "tags": tags, "missing": missing,
+            "unsynced": [s.name for s in present if not s.synced],
             "subjects": [[s.name, s.kind, s.version] for s in present]}
 
 

@@ -255,4 +255,8 @@ class Tables(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+    ran = unittest.main(argv=sys.argv[:1], exit=False).result
+    bad = len(ran.failures) + len(ran.errors)
+    print(f"{ran.testsRun - bad - len(ran.skipped)} passed, {bad} failed, "
+          f"{len(ran.skipped)} skipped")
+    sys.exit(1 if bad else 0)

@@ -123,6 +123,8 @@ class Server:
 class Subject:
     """One of the compared servers; kind is "ours", "peer" or "baseline"."""
 
+    synced = True  # False: it answers a push before the data is on disk
+
     def __init__(self, name, kind, version, start):
         self.name = name
         self.kind = kind
@@ -149,7 +151,9 @@ def ours(program):
     def start(root):
         return Server([program, "serve", "--root", root, "--listen", "127.0.0.1:0"],
                       root + ".log")
-    return Subject("stowage", "ours", say([program, "version"])[:60] or "unknown", start)
+    match = re.search(r"stowage (\S+) commit (\S+)", say([program, "version"]))
+    version = f"{match[1]} ({match[2]})" if match else "unknown version"
+    return Subject("stowage", "ours", version, start)
 
 
 def distribution(name, program):
@@ -170,7 +174,9 @@ def olareg(program):
                        "--store-type", "dir", "--verbosity", "error"], root + ".log", port)
     text = say([program, "version"])
     match = re.search(r"VCSTag:\s*(v\S+)", text)
-    return Subject("olareg", "peer", match[1] if match else "built from source", start)
+    subject = Subject("olareg", "peer", match[1] if match else "built from source", start)
+    subject.synced = False
+    return subject
 
 
 def blob_file(path):
