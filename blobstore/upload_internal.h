@@ -18,8 +18,9 @@
 #define UPLOAD_FRESH_MS         10000 /* an entry is sent within this of a look at the log */
 #define UPLOAD_TRIES_MAX        8     /* of appending beside entries that mean nothing */
 #define UPLOAD_OPS_MAX          (STORE_STREAM_STATE_MAX + 4096) /* bytes of a session's operation */
-#define UPLOAD_SWEEP_MS         (UPLOAD_IDLE_MS + UPLOAD_WAIT_MS) /* after its last entry an end is swept \
-                                                                   */
+#define UPLOAD_SWEEP_MS                                                                            \
+    (UPLOAD_IDLE_MS + UPLOAD_WAIT_MS) /* after its last entry an end is swept                      \
+                                       */
 #define UPLOAD_RANDOM_BYTES (KEYS_SESSION_RANDOM / 2)
 
 enum upload_state {
