@@ -55,16 +55,18 @@ int api_readyz(struct req *r)
 {
     struct buf body auto_buf = BUF_INIT(1024);
     struct err_detail why = {""};
-    int64_t alarms = metric_value(METRIC_alarms_total);
+    const char *alarms[LOG_ALARMS_MAX];
+    size_t alarm_count = log_alarms(alarms);
     int e = check_store(r, &why);
 
     if (e < 0) {
         buf_addf(&body, "not ready: %s\n", why.text[0] ? why.text : err_text(e));
+        req_add_header(r, "Retry-After", STR("1"));
         return req_reply_body(r, 503, "text/plain; charset=utf-8", &body);
     }
     buf_add(&body, STR("ok\n"));
-    if (alarms)
-        buf_addf(&body, "alarms: %lld (see the log)\n", (long long)alarms);
+    for (size_t i = 0; i < alarm_count; i++)
+        buf_addf(&body, "alarm: %s (see the log)\n", alarms[i]);
     return req_reply_body(r, 200, "text/plain; charset=utf-8", &body);
 }
 

@@ -1,7 +1,9 @@
 /* The program: finds the command, reads its settings, runs it. Nothing else. */
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "registry/cmd.h"
@@ -95,6 +97,17 @@ static bool wants_help(int argc, char **argv)
     return false;
 }
 
+/* The first files that are opened must not become standard output or error. */
+static void open_standard_files(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+
+    while (fd >= 0 && fd <= STDERR_FILENO)
+        fd = dup(fd);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     struct err_detail why = {""};
@@ -102,6 +115,7 @@ int main(int argc, char **argv)
     struct opt_list args = {.count = 0};
     const struct command *command;
 
+    open_standard_files();
     if (argc < 2) {
         cmd_complain("which command? serve, export, import, version; see stowage --help");
         return EXIT_USAGE;

@@ -185,7 +185,7 @@ def refused_shape(t, data, then=b"GET /v2/_catalog?n=1 HTTP/1.1\r\nHost: x\r\n\r
     """400 and the end of the connection; the request hidden behind it is never answered."""
     sent = repr(data[:160])
     resp, conn = t.raw(data + then, "GET", "/", sent)
-    t.status(resp, 400)
+    t.status(resp, 400, 413)
     if not conn.closed_by_peer(8) and not library_answer(resp, conn):
         t.fail("the connection closed", repr(conn.buf[:100]) if conn.buf else "open", sent)
     return resp
@@ -194,7 +194,7 @@ def refused_shape(t, data, then=b"GET /v2/_catalog?n=1 HTTP/1.1\r\nHost: x\r\n\r
 def library_answer(resp, conn):
     """libmicrohttpd 0.9 answers a malformed Content-Length itself, in HTML, with its head written
     twice, so that the end of its page lies behind the counted body. Then the connection closes."""
-    page = bytes(resp.body).startswith(b"HTTP/1.1 400") or b"<html>" in bytes(resp.body)
+    page = bytes(resp.body).startswith(b"HTTP/1.1 4") or b"<html>" in bytes(resp.body)
     rest = bytes(conn.buf)
     return page and rest.endswith(b"</html>") and b"HTTP/1.1" not in rest
 
