@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/thread.h"
 
 #define TEXTS       64
@@ -169,6 +170,88 @@ int put_image(struct site *s, const char *repo, const struct image *image, const
 
     image_body(image, &body);
     return put_body(s, repo, buf_str(&body), tags, NULL);
+}
+
+/* ---- watching */
+
+static bool is_call(const struct watch *w, const struct store_fault_call *call)
+{
+    return w->hook_op && str_eq(str_of(w->hook_op), str_of(call->op)) && call->key.len > 0 &&
+           memmem(call->key.at, call->key.len, w->hook_key, strlen(w->hook_key));
+}
+
+static enum store_fault decide(const struct store_fault_call *call, int *ret_err, void *arg)
+{
+    struct watch *w = arg;
+    void (*hook)(void *arg) = NULL;
+    enum store_fault fault = FAULT_NONE;
+    unsigned delay = 0;
+
+    mutex_lock(&w->mu);
+    if (str_eq(str_of(call->op), STR("create"))) {
+        if (w->creates < WATCH_KEYS_MAX)
+            snprintf(w->keys[w->creates], sizeof(w->keys[0]), STR_FMT, STR_ARG(call->key));
+        w->creates++;
+        if (memmem(call->key.at, call->key.len, "/_log/", 6))
+            delay = w->log_delay_ms;
+    }
+    w->gets += str_eq(str_of(call->op), STR("get"));
+    w->probes += str_eq(str_of(call->op), STR("probe"));
+    if (is_call(w, call)) {
+        if (w->fail_err < 0 && w->fail_count > 0) {
+            w->fail_count--;
+            *ret_err = w->fail_err;
+            fault = FAULT_FAIL_BEFORE;
+        } else if (w->hook) {
+            hook = w->hook;
+            w->hook = NULL;
+        }
+    }
+    mutex_unlock(&w->mu);
+    if (hook)
+        hook(w->hook_arg);
+    if (delay > 0)
+        clock_sleep_ms(delay);
+    return fault;
+}
+
+struct store *watched_store(struct watch *w, struct store *inner)
+{
+    struct store *s;
+
+    *w = (struct watch){.creates = 0};
+    mutex_init(&w->mu);
+    assert_int_equal(store_fault_new(inner, decide, w, &s), 0);
+    return s;
+}
+
+void watch_clear(struct watch *w)
+{
+    mutex_lock(&w->mu);
+    w->creates = w->gets = w->probes = 0;
+    mutex_unlock(&w->mu);
+}
+
+void watch_hook(struct watch *w, const char *op, const char *key, void (*fn)(void *arg), void *arg)
+{
+    mutex_lock(&w->mu);
+    w->hook_op = op;
+    w->hook_key = key;
+    w->hook = fn;
+    w->hook_arg = arg;
+    w->fail_err = 0;
+    mutex_unlock(&w->mu);
+}
+
+void watch_fail(struct watch *w, const char *op, const char *key, int err, unsigned count)
+{
+    mutex_lock(&w->mu);
+    w->hook_op = op;
+    w->hook_key = key;
+    w->hook = NULL;
+    w->fail_err = err;
+    w->fail_count = count;
+    mutex_unlock(&w->mu);
 }
 
 /* ---- threads */

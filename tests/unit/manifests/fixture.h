@@ -6,6 +6,7 @@
 
 #include "../blobstore/fixture.h"
 
+#include "base/thread.h"
 #include "manifests/catalog.h"
 #include "manifests/manifest.h"
 #include "manifests/repo.h"
@@ -62,6 +63,26 @@ int put_body(struct site *s, const char *repo, struct str body, const char *cons
 int put_image(struct site *s, const char *repo, const struct image *image, const char *tag);
 void body_digest(struct str body, struct digest *ret);
 void image_digest(const struct image *image, struct digest *ret);
+
+/* ---- a store that is watched: all creates are noted, and at one call something else may happen
+ * first */
+
+#define WATCH_KEYS_MAX 256
+struct watch {
+    struct mutex mu;
+    unsigned creates, gets, probes; /* since watch_clear */
+    char keys[WATCH_KEYS_MAX][256]; /* of the first creates */
+    unsigned log_delay_ms;          /* each create of a log entry takes this long */
+    const char *hook_op, *hook_key; /* before the next call of this kind on a key that holds this */
+    void (*hook)(void *arg);
+    void *hook_arg;
+    int fail_err; /* non-zero: such a call fails instead */
+    unsigned fail_count;
+};
+struct store *watched_store(struct watch *w, struct store *inner);
+void watch_clear(struct watch *w);
+void watch_hook(struct watch *w, const char *op, const char *key, void (*fn)(void *arg), void *arg);
+void watch_fail(struct watch *w, const char *op, const char *key, int err, unsigned count);
 
 /* ---- a number of threads that run fn(index, arg) */
 void run_threads(unsigned count, void (*fn)(unsigned index, void *arg), void *arg);
