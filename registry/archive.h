@@ -19,9 +19,11 @@
 int archive_import(struct app *app, const char *file, struct str name, struct str tag,
                    struct digest *ret, struct err_detail *detail) must_check;
 /* Writes name:tag and all it refers to as an OCI layout tar ("-" is standard output). Equal content
- * gives equal bytes. */
+ * gives equal bytes. What is missing is an error unless may_miss allows it (as at a push, R88-R91);
+ * bytes are held to their digests. A file begun before an error is left as it is. */
 int archive_export(struct app *app, struct str name, struct str tag, const char *file,
-                   struct digest *ret, struct err_detail *detail) must_check;
+                   enum references may_miss, struct digest *ret,
+                   struct err_detail *detail) must_check;
 
 const char *archive_library(void); /* name and version */
 

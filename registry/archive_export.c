@@ -18,6 +18,7 @@ struct export
     struct repo *repo;
     struct omap *found; /* digest text -> a mark: 'm' manifest, 'b' blob */
     struct archive *tar;
+    enum references may_miss;
     struct err_detail *detail;
 };
 
@@ -25,24 +26,38 @@ static char mark_manifest = 'm', mark_blob = 'b';
 
 static int collect(struct export *x, const struct digest *d, struct str media_type, unsigned depth);
 
+/* What is not here: a foreign layer lies elsewhere; all else must be here unless the policy of
+ * references lets it be missing. */
+static int missing_ref(struct export *x, const struct descriptor *d)
+{
+    if (d->optional || x->may_miss == REFERENCES_NONE ||
+        (x->may_miss == REFERENCES_INDEX_SPARSE && d->kind == REF_MANIFEST))
+        return 0;
+    return err_set(x->detail, -ERR_MISSING_REF,
+                   STR_FMT " is not in the repository; to export without it see --references",
+                   STR_ARG(d->digest_text));
+}
+
 static int collect_ref(struct export *x, const struct descriptor *d, unsigned depth)
 {
     struct repo_manifest m;
     struct blob_info info;
     int e;
 
-    if (!d->supported || omap_get(x->found, d->digest_text))
+    if (!d->supported)
+        return missing_ref(x, d);
+    if (omap_get(x->found, d->digest_text))
         return 0;
     if (d->kind == REF_MANIFEST) {
         e = repo_manifest(x->repo, &d->digest, &m);
-        return e == -ERR_NOTFOUND
-                   ? 0
-                   : collect(x, &d->digest, str_of(m.media_type), depth + 1); /* sparse index */
+        if (e == 0)
+            return collect(x, &d->digest, str_of(m.media_type), depth + 1);
+    } else {
+        e = repo_blob(x->repo, &d->digest, &info, x->detail);
+        if (e == 0)
+            return omap_put(x->found, d->digest_text, &mark_blob);
     }
-    e = repo_blob(x->repo, &d->digest, &info, x->detail);
-    if (e == -ERR_NOTFOUND)
-        return 0; /* foreign layer */
-    return e < 0 ? e : omap_put(x->found, d->digest_text, &mark_blob);
+    return e == -ERR_NOTFOUND ? missing_ref(x, d) : e;
 }
 
 static int collect(struct export *x, const struct digest *d, struct str media_type, unsigned depth)
@@ -101,34 +116,51 @@ static int write_small(struct export *x, const char *path, struct str bytes)
     return e < 0 ? e : write_bytes(x, bytes);
 }
 
-static int write_blob(struct export *x, struct str text, const char *path)
+/* Copies the bytes and holds them to their digest: damage in the store is not passed on. */
+static int copy_bytes(struct export *x, const struct digest *d, int fd, uint64_t offset,
+                      uint64_t size)
 {
     struct buf block auto_buf = BUF_INIT(COPY_BLOCK);
+    struct hasher hasher;
+    struct digest actual;
+    char text[DIGEST_TEXT_MAX];
+    uint64_t done = 0;
+    int e = 0;
+
+    hasher_init(&hasher, d->alg);
+    while (e == 0 && done < size) {
+        uint64_t left = size - done;
+
+        buf_clear(&block);
+        e = fd_pread_all(fd, offset + done, left < COPY_BLOCK ? (size_t)left : COPY_BLOCK, &block);
+        hasher_add(&hasher, buf_str(&block));
+        if (e == 0)
+            e = write_bytes(x, buf_str(&block));
+        done += block.len;
+    }
+    hasher_final(&hasher, &actual);
+    if (e == 0 && !digest_eq(&actual, d))
+        e = err_set(x->detail, -ERR_CORRUPT, "the stored bytes of %s are damaged",
+                    digest_text(d, text).at);
+    return e;
+}
+
+static int write_blob(struct export *x, struct str text, const char *path)
+{
     struct blob_info info;
     struct blob_body body = {.fd = -1};
     int fd auto_fd = -1;
     struct digest d;
-    uint64_t done = 0;
     int e = digest_parse(text, &d);
 
     if (e == 0)
         e = blob_info(x->app->blobs, &d, &info, x->detail);
     if (e == 0)
         e = blob_open(x->app->blobs, &d, &info, &body, x->detail);
+    fd = body.fd;
     if (e == 0)
         e = begin_entry(x, path, info.size);
-    fd = body.fd;
-    while (e == 0 && done < info.size) {
-        uint64_t left = info.size - done;
-
-        buf_clear(&block);
-        e = fd_pread_all(fd, body.offset + done, left < COPY_BLOCK ? (size_t)left : COPY_BLOCK,
-                         &block);
-        if (e == 0)
-            e = write_bytes(x, buf_str(&block));
-        done += block.len;
-    }
-    return e;
+    return e < 0 ? e : copy_bytes(x, &d, fd, body.offset, info.size);
 }
 
 static int write_blobs(struct export *x)
@@ -182,6 +214,7 @@ static int write_tar(struct export *x, const struct repo_manifest *m, struct str
         return -ERR_NOMEM;
     archive_write_set_format_pax_restricted(x->tar);
     archive_write_add_filter_none(x->tar);
+    archive_write_set_bytes_in_last_block(x->tar, 1); /* a pipe gets the bytes of a file */
     if (archive_write_open_filename(x->tar, strcmp(file, "-") == 0 ? NULL : file) != ARCHIVE_OK)
         e = tar_failed(x);
     if (e == 0)
@@ -197,9 +230,9 @@ static int write_tar(struct export *x, const struct repo_manifest *m, struct str
 }
 
 int archive_export(struct app *app, struct str name, struct str tag, const char *file,
-                   struct digest *ret, struct err_detail *detail)
+                   enum references may_miss, struct digest *ret, struct err_detail *detail)
 {
-    struct export x = {.app = app, .detail = detail};
+    struct export x = {.app = app, .may_miss = may_miss, .detail = detail};
     struct repo_manifest m;
     int e = omap_new(NULL, &x.found);
 

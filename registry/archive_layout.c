@@ -194,6 +194,8 @@ static int build_manifest(struct archive_import *in, const struct json *image, s
 
     if (e < 0)
         return e;
+    if (layers && json_type(layers) != JSON_ARRAY_T && json_type(layers) != JSON_NULL_T)
+        return err_set(in->detail, -ERR_INVAL, "Layers in manifest.json is no list");
     jw_begin(&w, '{');
     jw_kint(&w, "schemaVersion", 2);
     jw_kstr(&w, "mediaType", STR(MEDIA_OCI_MANIFEST));

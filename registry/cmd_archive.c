@@ -34,7 +34,8 @@ static int run(const struct config *config, const char *file, struct str name, s
         e = app_open(&app, store, (enum references)config->references, false, &why);
     if (e == 0)
         e = direction == IMPORT ? archive_import(&app, file, name, tag, &d, &why)
-                                : archive_export(&app, name, tag, file, &d, &why);
+                                : archive_export(&app, name, tag, file,
+                                                 (enum references)config->references, &d, &why);
     app_close(&app);
     if (e < 0) {
         cmd_complain("%s", why.text[0] ? why.text : err_text(e));

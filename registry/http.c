@@ -227,6 +227,8 @@ static enum MHD_Result on_headers(struct req *r, const char *method, const char 
         r->close_after = true;
         return refuse(r, e);
     }
+    if (r->has_body)
+        watch_add(r);
     e = admit(r);
     if (e < 0)
         return refuse(r, e);
@@ -253,6 +255,7 @@ static enum MHD_Result on_end(struct req *r)
     const struct route *route = r->target.route;
     bool running;
 
+    watch_remove(r);
     if (reply_ready(r))
         return reply_queue(r);
     if (r->phase == PHASE_STREAM) {
@@ -321,6 +324,8 @@ static void on_completed(void *arg, struct MHD_Connection *conn, void **state,
 
     (void)arg, (void)conn, (void)why;
     *state = NULL;
+    if (r)
+        watch_remove(r);
     if (r && !body_abandon(r))
         req_free(r);
 }
@@ -427,7 +432,9 @@ int http_start(struct app *app, const struct http_settings *settings,
         return -ERR_NOMEM;
     h->app = app;
     h->connections_max = derive_connections();
-    e = work_new("worker", settings->workers, HTTP_WORKER_QUEUE_MAX, &h->workers);
+    e = watch_start(&h->watch);
+    if (e == 0)
+        e = work_new("worker", settings->workers, HTTP_WORKER_QUEUE_MAX, &h->workers);
     for (size_t i = 0; i < settings->listen_count && e == 0; i++)
         e = start_one(h, settings, settings->listen[i], on_listening, arg, detail);
     if (e < 0) {
@@ -469,6 +476,7 @@ void http_stop(struct http *h)
             unlink(h->unlink_paths[i]);
         free(h->unlink_paths[i]);
     }
+    watch_stop(&h->watch);
     if (h->workers)
         work_free(h->workers);
     free(h);

@@ -55,6 +55,9 @@ struct req {
     size_t header_count;
     struct buf header_text;
 
+    struct req *watch_next,
+        **watch_at; /* while its body is awaited; guarded by the watch's mutex */
+
     struct buf body; /* PHASE_GATHER */
     void *state;
 
@@ -75,8 +78,18 @@ struct req {
 
 #define HTTP_LISTEN_MAX 16
 
+/* Requests whose body is awaited (http_watch.c). */
+struct http_watch {
+    struct mutex mu;
+    struct cond stopped;
+    struct thread thread;
+    struct req *first; /* guarded by mu, like stop */
+    bool started, stop;
+};
+
 struct http {
     struct app *app;
+    struct http_watch watch;
     struct work *workers;
     struct MHD_Daemon *daemons[HTTP_LISTEN_MAX];
     char *unlink_paths[HTTP_LISTEN_MAX];
@@ -105,5 +118,14 @@ void body_start(struct req *r);             /* begin() of a stream, in the first
 void body_run(struct req *r, enum job job); /* suspends and hands to a worker */
 bool body_abandon(struct req *r); /* at completion: true when a job will free the request */
 void req_free(struct req *r);
+
+/* http_watch.c: notices clients that vanish in the middle of a body. The library (0.9.75) can miss
+ * the end of a connection that arrives together with data, and would hold the request until the
+ * idle limit. */
+int watch_start(struct http_watch *w) must_check;
+void watch_stop(struct http_watch *w);
+void watch_add(struct req *r); /* event thread: a body is awaited */
+void watch_remove(
+    struct req *r); /* event thread: it is complete, or the request ends; any number of times */
 
 #endif

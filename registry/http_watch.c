@@ -1,0 +1,93 @@
+/* A thread that looks, twice a second, whether the peer of a request in the middle of its body has
+ * closed. What it finds it does not end itself: it shuts down the reading side, which wakes the
+ * connection's event thread, and that one ends the request as always. A request is taken off the
+ * list before its connection closes, so the descriptor is never one of somebody else. */
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "registry/http_internal.h"
+
+#define WATCH_PERIOD_MS 500
+
+static bool peer_closed(int fd)
+{
+    char byte;
+    ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+static void look(struct req *r)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    if (info && peer_closed(info->connect_fd))
+        shutdown(info->connect_fd, SHUT_RD);
+}
+
+static void watch_main(void *arg)
+{
+    struct http_watch *w = arg;
+
+    mutex_lock(&w->mu);
+    while (!w->stop) {
+        for (struct req *r = w->first; r; r = r->watch_next)
+            look(r);
+        cond_wait_until(&w->stopped, &w->mu, clock_boot_ms() + WATCH_PERIOD_MS);
+    }
+    mutex_unlock(&w->mu);
+}
+
+int watch_start(struct http_watch *w)
+{
+    int e;
+
+    mutex_init(&w->mu);
+    cond_init(&w->stopped);
+    e = thread_start(&w->thread, "watch", watch_main, w);
+    w->started = e == 0;
+    return e;
+}
+
+void watch_stop(struct http_watch *w)
+{
+    if (w->started) {
+        mutex_lock(&w->mu);
+        w->stop = true;
+        cond_broadcast(&w->stopped);
+        mutex_unlock(&w->mu);
+        thread_join(&w->thread);
+    }
+    cond_done(&w->stopped);
+    mutex_done(&w->mu);
+}
+
+void watch_add(struct req *r)
+{
+    struct http_watch *w = &r->http->watch;
+
+    mutex_lock(&w->mu);
+    r->watch_next = w->first;
+    r->watch_at = &w->first;
+    if (w->first)
+        w->first->watch_at = &r->watch_next;
+    w->first = r;
+    mutex_unlock(&w->mu);
+}
+
+void watch_remove(struct req *r)
+{
+    struct http_watch *w = &r->http->watch;
+
+    if (!r->watch_at) /* set and cleared by the event thread alone, but for neighbours, which keep
+                         it set */
+        return;
+    mutex_lock(&w->mu);
+    *r->watch_at = r->watch_next;
+    if (r->watch_next)
+        r->watch_next->watch_at = r->watch_at;
+    r->watch_at = NULL;
+    mutex_unlock(&w->mu);
+}
