@@ -322,6 +322,7 @@ static const struct store_ops dir_ops = {
     .remove = dir_remove,
     .list = dir_list,
     .now = dir_now,
+    .run = dir_run,
     .open = dir_open,
     .has_files = true,
     .stream_open = dir_stream_open,

@@ -2,13 +2,15 @@
  *
  * Rules (design: section 4), by number in the code:
  *   D1  Nothing is opened, made, linked or removed but relative to the root's descriptor with no
- * symbolic link followed. Only a bare stat may pass one: its answer is used for nothing but
- * "absent", or for an inode that this process reached before without a link. D2  An object appears
- * by one linkat of a file whose bytes are synced. D3  Whatever can fail is done before the link;
- * after it only syncs remain. D4  A failed sync stops the process: the kernel may have dropped the
- * pages, so nothing that this process believes can be trusted. Only "no space" on a file that has
- * no name yet is an error like others. D5  "Exists" is answered after a sync of the directory and
- * its ancestors, unless this process knows that very inode durable under that key. */
+ *       symbolic link followed. Only a bare stat may pass one: its answer is used for nothing but
+ *       "absent", or for an inode that this process reached before without a link.
+ *   D2  An object appears by one linkat of a file whose bytes are synced.
+ *   D3  Whatever can fail is done before the link; after it only syncs remain.
+ *   D4  A failed sync stops the process: the kernel may have dropped the pages, so nothing that
+ *       this process believes can be trusted. Only "no space" on a file that has no name yet is an
+ *       error like others.
+ *   D5  "Exists" is answered after a sync of the directory and its ancestors, unless this process
+ *       knows that very inode durable under that key. */
 #ifndef STOWAGE_BLOBSTORE_STORE_DIR_INTERNAL_H
 #define STOWAGE_BLOBSTORE_STORE_DIR_INTERNAL_H
 
@@ -130,6 +132,7 @@ DIR *dir_read(int folder);
 
 /* ---- The rest, for the table in store_dir.c. */
 
+void dir_run(struct store *s, struct store_op *ops, size_t count);
 int dir_list(struct store *s, struct str prefix, struct str after, unsigned max, store_list_fn fn,
              void *arg, struct err_detail *detail) must_check;
 int dir_stream_open(struct store *s, struct str key, struct store_stream **ret,

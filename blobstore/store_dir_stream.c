@@ -2,12 +2,15 @@
  * a random suffix, because it must be found again after a restart; its holder has it by flock.
  *
  *   T1  A file that some saved state names is never written but behind that state's size. Another
- * state may name more of the same file, so a resumed file is only taken over when it ends exactly
- * there; else the prefix is copied (design: section 13, "two processes writing one upload file").
+ *       state may name more of the same file, so a resumed file is only taken over when it ends
+ *       exactly there; else the prefix is copied (design: section 13, "two processes writing one
+ *       upload file").
  *   T2  Closing cuts what was written after the last save, so that T1 finds the end it expects.
- *   T3  What is written goes to the disk as it comes: the start of it is hastened every PACE_BYTES,
- * and synced every STORE_SYNC_BYTES; a commit has at most that much left to sync. T4  After a
- * failed write or sync the stream only fails: nothing is known about its bytes. */
+ *   T3  What is written goes to the disk as it comes: its way is begun every PACE_BYTES and synced
+ *       every STORE_SYNC_BYTES; a commit has at most that much left to sync.
+ *   T4  A file that has become an object (its committer died before the close, or did not learn
+ *       the outcome) is not written any more.
+ *   T5  After a failed write or sync the stream only fails: nothing is known about its bytes. */
 #include "blobstore/store_dir_internal.h"
 
 #include <assert.h>
@@ -32,7 +35,8 @@ struct dir_stream {
     bool kept;                /* some saved state names the file */
     bool named;               /* its name is durable */
     bool linked;              /* committed */
-    int broken;               /* T4: the error, else 0 */
+    bool sealed;              /* T4: was linked by another */
+    int broken;               /* T5: the error, else 0 */
 };
 
 static struct dir_stream *stream_of(struct store_stream *st)
@@ -133,6 +137,8 @@ int dir_stream_write(struct store_stream *stream, struct str bytes, struct err_d
     struct dir_stream *st = stream_of(stream);
 
     assert(!st->linked);
+    if (st->sealed)
+        return err_set(detail, -ERR_EXISTS, "the upload of %s is complete", st->key.at);
     while (bytes.len > 0 && st->broken == 0) {
         struct str piece = str_head(bytes, PACE_BYTES);
         int r = fd_pwrite_all(st->file.fd, piece, st->size);
@@ -218,13 +224,15 @@ int dir_stream_commit(struct store_stream *stream, struct err_detail *detail)
 void dir_stream_close(struct store_stream *stream)
 {
     struct dir_stream *st = stream_of(stream);
+    struct stat now;
 
     if (st->linked) {
         dir_file_unname(st->sd, &st->file, &st->key);
     } else if (st->kept) {
-        if (st->size != st->saved)
-            (void)!ftruncate(st->file.fd, (off_t)st->saved); /* T2; failing costs a copy later */
-        st->file.name[0] = 0;                                /* not removed by the drop */
+        /* T2, T4; failing costs a copy later. */
+        if (st->size != st->saved && fstat(st->file.fd, &now) == 0 && now.st_nlink == 1)
+            (void)!ftruncate(st->file.fd, (off_t)st->saved);
+        st->file.name[0] = 0; /* not removed by the drop */
     }
     dir_file_drop(&st->file);
     free(st);
@@ -294,6 +302,7 @@ static int take(struct dir_stream *st, const char *name, uint64_t size, struct e
         st->file = file;
         st->size = st->started = st->synced = st->saved = size;
         st->kept = st->named = true;
+        st->sealed = stat.st_nlink > 1;
         return 0;
     } else {
         r = own_file(st, detail);

@@ -1,9 +1,9 @@
 /* A wrapper that injects faults into another store. decide() is called outside any lock, once for
  * each call; what it picks is meaningful as in store.h, and otherwise:
- *   - FAULT_OWN_EXISTS of anything but a create or commit is FAULT_NONE; of a create that failed by
- * itself, its own error.
+ *   - FAULT_OWN_EXISTS of anything but a create or commit is FAULT_NONE; of a create that failed
+ *     by itself, its own error.
  *   - FAULT_LATE and FAULT_DUPLICATE of a read are FAULT_NONE; of a write to a stream (its bytes
- * have an order), FAULT_REPLY_LOST.
+ *     have an order), FAULT_REPLY_LOST.
  *   - A decide() that leaves the error unset means -ERR_UNAVAIL.
  * Late writes are kept, at most LATE_MAX (what exceeds them is applied at once: "may have landed"),
  * and dropped when the store is freed. */

@@ -440,7 +440,7 @@ static int mem_stream_resume(struct store *s, struct str key, struct str state, 
     int r = json_parse(state, &doc, detail);
 
     if (r < 0)
-        return -ERR_CORRUPT;
+        return r == -ERR_NOMEM ? r : -ERR_CORRUPT;
     if (!json_get_str(json_root(doc), "file", &name) || name.len >= MEM_NAME_MAX ||
         str_find(name, '/') >= 0 || !mem_name_of(name, mem_name(key, escaped)))
         return err_set(detail, -ERR_CORRUPT, "the saved state of an upload names no file of it");

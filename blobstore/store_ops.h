@@ -1,35 +1,42 @@
-/* What a backend implements; included by store*.c only. Contracts in store.h. NULL members are not allowed except
- * where said. */
+/* What a backend implements; included by store*.c only. Contracts in store.h. NULL members are not
+ * allowed except where said. */
 #ifndef STOWAGE_BLOBSTORE_STORE_OPS_H
 #define STOWAGE_BLOBSTORE_STORE_OPS_H
 
 #include "blobstore/store.h"
 
-/* Keys of streams: no '!' and no '~', so that a file name can be "<key, '/' as '!'>~<16 characters>". */
+/* Keys of streams: no '!' and no '~', so that a file name can be "<key, '/' as '!'>~<16
+ * characters>". */
 #define STORE_STREAM_KEY_MAX 230
 
 struct store_ops {
     void (*free)(struct store *s);
-    int (*get)(struct store *s, struct str key, uint64_t offset, uint64_t len, struct buf *out, struct err_detail *d);
+    int (*get)(struct store *s, struct str key, uint64_t offset, uint64_t len, struct buf *out,
+               struct err_detail *d);
     int (*head)(struct store *s, struct str key, struct store_info *ret, struct err_detail *d);
     int (*probe)(struct store *s, struct str key, struct store_info *ret);
-    int (*create)(struct store *s, struct str key, enum store_class cls, struct str bytes, struct err_detail *d);
-    int (*put)(struct store *s, struct str key, enum store_class cls, struct str bytes, struct err_detail *d);
+    int (*create)(struct store *s, struct str key, enum store_class cls, struct str bytes,
+                  struct err_detail *d);
+    int (*put)(struct store *s, struct str key, enum store_class cls, struct str bytes,
+               struct err_detail *d);
     int (*remove)(struct store *s, struct str key, enum store_class cls, struct err_detail *d);
-    int (*list)(struct store *s, struct str prefix, struct str after, unsigned max, store_list_fn fn, void *arg,
-                struct err_detail *d);
+    int (*list)(struct store *s, struct str prefix, struct str after, unsigned max,
+                store_list_fn fn, void *arg, struct err_detail *d);
     int (*now)(struct store *s, int64_t *ret_ms, struct err_detail *d);
     void (*run)(struct store *s, struct store_op *ops, size_t count); /* NULL: one after another */
     int (*open)(struct store *s, struct str key, struct store_object *ret, struct err_detail *d);
     bool has_files;
-    int (*presign_get)(struct store *s, struct str key, int64_t ttl_ms, struct buf *ret_url); /* NULL: unsupported */
-    int (*stream_open)(struct store *s, struct str key, struct store_stream **ret, struct err_detail *d);
+    int (*presign_get)(struct store *s, struct str key, int64_t ttl_ms,
+                       struct buf *ret_url); /* NULL: unsupported */
+    int (*stream_open)(struct store *s, struct str key, struct store_stream **ret,
+                       struct err_detail *d);
     int (*stream_write)(struct store_stream *st, struct str bytes, struct err_detail *d);
     uint64_t (*stream_size)(const struct store_stream *st);
     int (*stream_save)(struct store_stream *st, struct buf *ret_state, struct err_detail *d);
-    int (*stream_resume)(struct store *s, struct str key, struct str state, uint64_t size, struct store_stream **ret,
-                         struct err_detail *d);
-    int (*stream_read)(struct store_stream *st, uint64_t offset, size_t len, struct buf *out, struct err_detail *d);
+    int (*stream_resume)(struct store *s, struct str key, struct str state, uint64_t size,
+                         struct store_stream **ret, struct err_detail *d);
+    int (*stream_read)(struct store_stream *st, uint64_t offset, size_t len, struct buf *out,
+                       struct err_detail *d);
     int (*stream_commit)(struct store_stream *st, struct err_detail *d);
     void (*stream_close)(struct store_stream *st);
     int (*stream_sweep)(struct store *s, struct str key, struct err_detail *d);

@@ -276,6 +276,36 @@ static void test_stream_of_a_killed_process(void **state)
     assert_int_equal(bench_names(bench_path(t, ".stream")), 0);
 }
 
+/* The committer died between the link and the close: the file is an object and must not change. */
+static void test_stream_linked_but_not_closed(void **state)
+{
+    struct bench *t = *state;
+    struct buf saved auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
+    struct buf out auto_buf = BUF_INIT(64);
+    struct store_stream *st = NULL;
+    char from[2 * SUITE_PLACE_MAX];
+
+    assert_int_equal(store_stream_open(t->s, STR("data/ab/1"), &st, NULL), 0);
+    assert_int_equal(store_stream_write(st, STR("complete"), NULL), 0);
+    assert_int_equal(store_stream_save(st, &saved, NULL), 0);
+    store_stream_close(st);
+    assert_int_equal(bench_create(t->s, "data/ab/0", "x"), 0);
+    snprintf(from, sizeof(from), "%s", bench_path(t, ".stream/data!ab!1"));
+    assert_int_equal(link(from, bench_path(t, "data/ab/1")), 0);
+
+    assert_int_equal(store_stream_resume(t->s, STR("data/ab/1"), buf_str(&saved), 8, &st, NULL), 0);
+    assert_int_equal(store_stream_write(st, STR("more"), NULL), -ERR_EXISTS);
+    assert_int_equal(store_stream_commit(st, NULL), -ERR_EXISTS);
+    store_stream_close(st);
+    assert_int_equal(store_stream_resume(t->s, STR("data/ab/1"), buf_str(&saved), 4, &st, NULL), 0);
+    assert_int_equal(store_stream_write(st, STR("arison"), NULL), 0); /* a copy */
+    store_stream_close(st);
+    assert_int_equal(store_stream_sweep(t->s, STR("data/ab/1"), NULL), 0);
+    assert_int_equal(store_get(t->s, STR("data/ab/1"), 0, STORE_WHOLE, &out, NULL), 0);
+    assert_string_equal(buf_c(&out), "complete");
+    assert_int_equal(bench_names(bench_path(t, ".stream")), 0);
+}
+
 /* ---- Folders. */
 
 static void test_upload_folders_go_when_empty(void **state)
@@ -438,6 +468,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_temporary_files_are_swept, bench_setup,
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(test_stream_of_a_killed_process, bench_setup,
+                                        bench_teardown),
+        cmocka_unit_test_setup_teardown(test_stream_linked_but_not_closed, bench_setup,
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(test_upload_folders_go_when_empty, bench_setup,
                                         bench_teardown),

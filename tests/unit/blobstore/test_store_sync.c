@@ -118,6 +118,37 @@ static void test_foreign_objects_are_synced_first(void **state)
     store_free(other);
 }
 
+/* Many questions at once cost no sync of each folder. */
+static void test_many_foreign_objects(void **state)
+{
+    enum { MANY = 100 };
+    struct bench *t = *state;
+    struct store_op ops[MANY];
+    char keys[MANY][32];
+    struct store *other = bench_open(t->place);
+
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(keys[i], sizeof(keys[0]), "a/%u/%u", i % 10, i);
+        ops[i] = (struct store_op){.kind = STORE_OP_HEAD, .key = str_of(keys[i]), .result = 1};
+        if (i > 0)
+            assert_int_equal(store_create(t->s, str_of(keys[i]), STORE_HINT, STR("x"), NULL), 0);
+    }
+    assert_int_equal(mkdir(bench_path(t, "a/0"), 0700) == 0 || errno == EEXIST, 1);
+    assert_int_equal(symlink("../1/1", bench_path(t, keys[0])), 0); /* never answered as there */
+    memset(&syncs, 0, sizeof(syncs));
+    store_run(other, ops, MANY);
+    assert_true(ops[0].result < 0 && ops[0].result != -ERR_AGAIN);
+    for (unsigned i = 1; i < MANY; i++) {
+        assert_int_equal(ops[i].result, 0);
+        assert_int_equal(ops[i].info.size, 1);
+    }
+    assert_true(syncs.folders <= 3); /* of the symbolic link */
+    memset(&syncs, 0, sizeof(syncs));
+    store_run(other, ops + 1, MANY - 1);
+    expect_syncs(0, 0);
+    store_free(other);
+}
+
 static void test_stream_syncs(void **state)
 {
     enum { PIECE = 1 << 20 };
@@ -152,7 +183,7 @@ static void test_stream_syncs(void **state)
 static int child(const char *place, const char *how, const char *nth)
 {
     struct store_stream *st = NULL;
-    struct store *s = NULL;
+    struct store *s auto_store = NULL;
     uint64_t n = 0;
 
     if (store_dir_new(place, &s, NULL) < 0 || bench_create(s, "f/2", "x") != 0 ||
@@ -164,10 +195,13 @@ static int child(const char *place, const char *how, const char *nth)
     syncs.fail_after = (unsigned)n;
     if (strcmp(how, "create") == 0)
         return bench_create(s, "f/1", "x") == 0 ? 0 : 2;
-    if (store_stream_open(s, STR("f/1"), &st, NULL) < 0 ||
-        store_stream_write(st, STR("x"), NULL) < 0)
-        return 3;
-    return store_stream_commit(st, NULL) == 0 ? 0 : 4;
+    int r = store_stream_open(s, STR("f/1"), &st, NULL);
+    if (r == 0)
+        r = store_stream_write(st, STR("x"), NULL);
+    if (r == 0)
+        r = store_stream_commit(st, NULL);
+    store_stream_close(st);
+    return r == 0 ? 0 : 3;
 }
 
 static void test_failed_sync_ends_the_process(void **state)
@@ -292,6 +326,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_syncs_by_class, setup_counted, teardown_counted),
         cmocka_unit_test_setup_teardown(test_foreign_objects_are_synced_first, setup_counted,
                                         teardown_counted),
+        cmocka_unit_test_setup_teardown(test_many_foreign_objects, setup_counted, teardown_counted),
         cmocka_unit_test_setup_teardown(test_stream_syncs, setup_counted, teardown_counted),
         cmocka_unit_test_setup_teardown(test_failed_sync_ends_the_process, setup_counted,
                                         teardown_counted),
