@@ -42,6 +42,7 @@ static void world_open(struct world *w, const struct plan *plan)
     peer_open(&w->b, w->s);
     start(&w->a, w->id);
     w->plan = plan;
+    w->hook_result = 0;
     w->d = content_digest(plan->size, plan->alg);
     faults_clear(&w->f);
 }
