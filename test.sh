@@ -93,6 +93,11 @@ api_suite() { # NAME FOLDER
     suite "$1" "$API_SECONDS_MAX" "$python" "$HERE/tests/api/run.py" --stowage "$HERE/$2/stowage"
 }
 
+archive_suite() { # NAME FOLDER
+    suite "$1" "$API_SECONDS_MAX" "$python" "$HERE/tests/archive/run.py" \
+        --stowage "$HERE/$2/stowage"
+}
+
 quick() {
     if build_suite build-gcc build; then
         meson_suite lint build lint
@@ -100,10 +105,12 @@ quick() {
         meson_suite store build store
         meson_suite program build build
         api_suite api build
+        archive_suite archive build
     fi
     if build_suite build-asan build-asan -Db_sanitize=address,undefined; then
         meson_suite asan-unit build-asan unit store
         api_suite asan-api build-asan
+        archive_suite asan-archive build-asan
     fi
 }
 
