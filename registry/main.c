@@ -111,7 +111,7 @@ static void open_standard_files(void)
 int main(int argc, char **argv)
 {
     struct err_detail why = {""};
-    struct config config = {NULL};
+    struct config config = {.root = NULL};
     struct opt_list args = {.count = 0};
     const struct command *command;
 
