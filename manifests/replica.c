@@ -130,7 +130,7 @@ void replica_set_readonly(struct replica *r, const char *event, uint64_t expecte
     r->readonly = true;
     seq = r->pos.seq;
     mutex_unlock(&r->mu);
-    if (first)
+    if (first && event)
         log_alarm(event, (const struct log_kv[]){KV_V("log", r->name_str), KV_I("seq", seq),
                                                  KV_I("expected", expected), KV_END});
 }
@@ -181,6 +181,7 @@ int replica_apply(struct replica *r, const struct objlog_entry *e, bool own,
 struct follow {
     struct replica *replica;
     struct err_detail *detail;
+    bool malformed; /* an operation, in an entry that is whole */
 };
 
 static int apply_followed(const struct objlog_entry *e, void *arg)
@@ -190,19 +191,21 @@ static int apply_followed(const struct objlog_entry *e, void *arg)
 
     /* To the log "not found" means its end. */
     assert(err != -ERR_NOTFOUND);
+    f->malformed = err == -ERR_CORRUPT;
     return err;
 }
 
 int replica_follow(struct replica *r, struct err_detail *detail)
 {
     struct err_detail why = {{0}};
-    struct follow f = {r, &why};
+    struct follow f = {r, &why, false};
     struct objlog_pos pos = r->pos; /* written by the holder alone */
     int e = objlog_follow(r->log, &pos, apply_followed, &f, &why);
 
     assert(e <= 0);
     if (e == -ERR_CORRUPT) {
-        replica_set_readonly(r, "log.damaged", pos.seq + 1);
+        /* Of a damaged entry the log has raised the alarm. */
+        replica_set_readonly(r, f.malformed ? "log.damaged" : NULL, pos.seq + 1);
         mutex_lock(&r->mu);
         r->stuck = true;
         mutex_unlock(&r->mu);

@@ -54,6 +54,7 @@ struct replica {
 int replica_follow(struct replica *r, struct err_detail *detail) must_check;
 int replica_apply(struct replica *r, const struct objlog_entry *e, bool own,
                   struct err_detail *detail) must_check;
+/* event NULL: the alarm was raised already. */
 void replica_set_readonly(struct replica *r, const char *event, uint64_t expected);
 
 /* Locked: the log is free, someone else may hold it. */

@@ -122,7 +122,7 @@ static int check_table(struct replica *r, const struct checkpoint_head *head,
 
     if (e < 0)
         return e;
-    return c.equal ? 0 : -ERR_CORRUPT;
+    return c.equal ? 0 : err_set(detail, -ERR_CORRUPT, "the entry there has another hash");
 }
 
 static void stand_at(struct replica *r, const struct checkpoint_head *head, size_t bytes)
