@@ -1,5 +1,4 @@
-/* The option table: defaults, limits, and that docs/configuration.md holds the table made from
- * it. */
+/* The option table: defaults, limits, and that the documents hold the tables of the program. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/metrics.h"
 #include "manifests/repo.h"
 #include "registry/config.h"
 #include "registry/http.h"
@@ -142,30 +142,53 @@ static void read_file(const char *path, struct buf *out)
     assert_int_equal(buf_err(out), 0);
 }
 
-/* docs/configuration.md is written by hand around the table that this program makes. */
-static void test_document(void **state)
+static void read_document(const char *name, struct buf *out)
 {
-    struct buf doc auto_buf = BUF_INIT(DOC_MAX), table auto_buf = BUF_INIT(DOC_MAX);
     const char *root = getenv("SOURCE_ROOT");
     char path[4096];
 
-    (void)state;
     if (!root)
         skip();
-    snprintf(path, sizeof(path), "%s/docs/configuration.md", root);
-    read_file(path, &doc);
+    snprintf(path, sizeof(path), "%s/docs/%s", root, name);
+    read_file(path, out);
+}
+
+/* docs/configuration.md is written by hand around the table that the program makes. */
+static void test_options_document(void **state)
+{
+    struct buf doc auto_buf = BUF_INIT(DOC_MAX), table auto_buf = BUF_INIT(DOC_MAX);
+
+    (void)state;
+    read_document("configuration.md", &doc);
     opt_markdown(config_specs, config_spec_count, &table);
     assert_int_equal(buf_err(&table), 0);
     if (!strstr(buf_c(&doc), buf_c(&table)))
         fail_msg("docs/configuration.md lacks this table:\n%s", buf_c(&table));
 }
 
+static void test_metrics_document(void **state)
+{
+    static const char *const names[] = {
+#define METRIC_TEXT(name, help) "`stowage_" #name "`",
+        METRICS_TABLE(METRIC_TEXT, METRIC_TEXT, METRIC_TEXT)
+#undef METRIC_TEXT
+    };
+    struct buf doc auto_buf = BUF_INIT(DOC_MAX);
+
+    (void)state;
+    read_document("operations.md", &doc);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (!strstr(buf_c(&doc), names[i]))
+            fail_msg("docs/operations.md lacks %s", names[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_references),
-        cmocka_unit_test(test_refused),        cmocka_unit_test(test_each_field_is_its_own),
-        cmocka_unit_test(test_names_and_help), cmocka_unit_test(test_document),
+        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_references),
+        cmocka_unit_test(test_refused),          cmocka_unit_test(test_each_field_is_its_own),
+        cmocka_unit_test(test_names_and_help),   cmocka_unit_test(test_options_document),
+        cmocka_unit_test(test_metrics_document),
     };
 
     /* Settings of whoever runs the tests are not ours. */
