@@ -376,7 +376,7 @@ int api_upload_get(struct req *r)
 
     if (e < 0)
         return e;
-    e = reply_session(r, 204, upload_id(u), upload_offset(u));
+    e = upload_closed(u) ? -ERR_NOTFOUND : reply_session(r, 204, upload_id(u), upload_offset(u));
     upload_release(u);
     return e;
 }

@@ -47,7 +47,7 @@ struct req {
     uint64_t discarded;
     char *uri;
     struct str path, query;
-    bool expects_continue, has_body, close_after, counted;
+    bool expects_continue, has_body, close_after, counted, watched;
 
     struct MHD_Response *response;
     struct answer *answer;

@@ -68,6 +68,7 @@ void watch_add(struct req *r)
 {
     struct http_watch *w = &r->http->watch;
 
+    r->watched = true;
     mutex_lock(&w->mu);
     r->watch_next = w->first;
     r->watch_at = &w->first;
@@ -81,13 +82,12 @@ void watch_remove(struct req *r)
 {
     struct http_watch *w = &r->http->watch;
 
-    if (!r->watch_at) /* set and cleared by the event thread alone, but for neighbours, which keep
-                         it set */
+    if (!r->watched)
         return;
+    r->watched = false;
     mutex_lock(&w->mu);
     *r->watch_at = r->watch_next;
     if (r->watch_next)
         r->watch_next->watch_at = r->watch_at;
-    r->watch_at = NULL;
     mutex_unlock(&w->mu);
 }
