@@ -3,6 +3,7 @@
 #
 #   ./test.sh          gcc build, lints, unit, store and API tests, the same under ASan and UBSan
 #   ./test.sh all      adds clang, TSan, real clients, the conformance suites, Go clients
+#   ./test.sh fuzz     fuzzes each target for FUZZ_SECONDS (default 60), see tests/fuzz/run.sh
 #   ./test.sh matrix   compilers x build types, for a table kept by hand
 #
 # Prints seconds and counts of each suite, what is missing by name (a line of a suite's output that
@@ -16,6 +17,8 @@ readonly FAILURE_LINES_MAX=60
 # Whole seconds a suite may take before it is ended and counts as failed.
 readonly BUILD_SECONDS_MAX=600 MESON_SECONDS_MAX=900 API_SECONDS_MAX=600
 readonly CLIENTS_SECONDS_MAX=1200 CONFORMANCE_SECONDS_MAX=1200 SELFTEST_SECONDS_MAX=300
+# Beside the fuzzing itself: reading the corpus, replaying a crash.
+readonly FUZZ_SECONDS_BESIDE=60
 
 export LC_ALL=C.UTF-8 TZ=UTC PYTHONDONTWRITEBYTECODE=1
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:abort_on_error=0
@@ -103,12 +106,13 @@ quick() {
         meson_suite lint build lint
         meson_suite unit build unit
         meson_suite store build store
+        meson_suite fuzz-regress build fuzz-regress
         meson_suite program build build
         api_suite api build
         archive_suite archive build
     fi
     if build_suite build-asan build-asan -Db_sanitize=address,undefined; then
-        meson_suite asan-unit build-asan unit store
+        meson_suite asan-unit build-asan unit store fuzz-regress
         api_suite asan-api build-asan
         archive_suite asan-archive build-asan
     fi
@@ -128,10 +132,10 @@ go_clients() {
 all() {
     quick
     if CC=clang-14 build_suite build-clang build-clang; then
-        meson_suite clang-unit build-clang unit store
+        meson_suite clang-unit build-clang unit store fuzz-regress
     fi
     if CC=clang-14 build_suite build-tsan build-tsan -Db_sanitize=thread -Db_lundef=false; then
-        meson_suite tsan-unit build-tsan unit store
+        meson_suite tsan-unit build-tsan unit store fuzz-regress
         api_suite tsan-api build-tsan
     fi
     clients
@@ -140,6 +144,13 @@ all() {
     if [ -x "$HERE/tests/bench/selftest.sh" ]; then
         suite bench-selftest "$SELFTEST_SECONDS_MAX" "$HERE/tests/bench/selftest.sh"
     fi
+}
+
+fuzz() {
+    local seconds=${FUZZ_SECONDS:-60} targets
+    targets=$(find "$HERE/tests/fuzz" -maxdepth 1 -name 'fuzz_*.c' | wc -l)
+    suite fuzz $((BUILD_SECONDS_MAX + targets * (seconds + FUZZ_SECONDS_BESIDE))) \
+        "$HERE/tests/fuzz/run.sh" "$seconds"
 }
 
 matrix() {
@@ -162,8 +173,8 @@ main() {
     local tier=${1:-quick} begin=$SECONDS tiers="build test"
     case $tier in
     quick) ;;
-    all | matrix) tiers="build test all" ;;
-    *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    all | matrix | fuzz) tiers="build test all" ;;
+    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
     rm -rf "$LOGS"
     mkdir -p "$LOGS"

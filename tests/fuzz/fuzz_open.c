@@ -7,8 +7,9 @@
 #include "base/enc.h"
 #include "base/json.h"
 #include "blobstore/objlog.h"
+#include "fuzz.h"
+#include "manifests/checkpoint.h"
 #include "manifests/repo.h"
-#include "state_check.h"
 
 #define NAME      STR("team/app")
 #define ENTRIES   6
