@@ -235,6 +235,15 @@ def framing_that_invites_smuggling(t):
 
 
 @case("R153", "L12")
+def missing_host_is_answered_once(t):
+    """By us, as an error document: the library's own answer has its head written twice."""
+    for lines in (b"", b"Host : a\r\n"):
+        resp, conn = t.raw(b"GET /v2/ HTTP/1.1\r\n" + lines + b"\r\n")
+        t.error(resp, 400)
+        t.true(conn.closed_by_peer() and not conn.buf, "nothing behind it", bytes(conn.buf[:80]))
+
+
+@case("R153", "L12")
 def broken_chunks(t):
     repo = t.repo()
     end = b"\r\n0\r\n\r\n"
