@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "manifests/repo_internal.h"
+#include "manifests/replica.h"
 
 #define OP_MAX 1024
 

@@ -11,9 +11,10 @@
 
 enum media_kind { MEDIA_OTHER, MEDIA_IMAGE, MEDIA_INDEX };
 
-enum media_kind media_kind(struct str type);  /* of the four manifest types */
+enum media_kind media_kind(struct str type);     /* of the four manifest types */
 struct str media_strip(struct str content_type); /* without parameters and blanks */
-bool media_generic(struct str type);          /* absent or application/json, octet-stream, text/plain (R85) */
-bool media_foreign(struct str type);          /* nondistributable and foreign layer types (R89) */
+bool media_generic(
+    struct str type); /* absent or application/json, octet-stream, text/plain (R85) */
+bool media_foreign(struct str type); /* nondistributable and foreign layer types (R89) */
 
 #endif

@@ -12,7 +12,8 @@ bool tag_valid(struct str tag);   /* R3 */
 /* First component at-[0-9]{8}t[0-9]{6}z: the reserved read-only view, writes are refused (405). */
 bool name_reserved(struct str name);
 
-/* The <reference> of a manifest path: holds ':' = digest, else tag. 0; -ERR_INVAL (neither); -ERR_UNSUPPORTED (digest of an algorithm not served). */
+/* The <reference> of a manifest path: holds ':' = digest, else tag. 0; -ERR_INVAL (neither);
+ * -ERR_UNSUPPORTED (digest of an algorithm not served). */
 struct reference {
     bool is_digest;
     struct digest digest;

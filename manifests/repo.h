@@ -1,10 +1,13 @@
-/* A repository: its tag log, the state that follows from it, strict reads and commits (design section 6). The state is a cache of the log.
+/* A repository: its tag log, the state that follows from it, strict reads and commits (design
+ * section 6). The state is a cache of the log.
  *
- * Strict read: repo_refresh() makes the state at least as new as the moment of the call, by a probe begun after it; then queries answer from
- * memory. Queries alone (without refresh in the same request) promise nothing.
+ * Strict read: repo_refresh() makes the state at least as new as the moment of the call, by a probe
+ * begun after it; then queries answer from memory. Queries alone (without refresh in the same
+ * request) promise nothing.
  *
- * Thread rule: everything here from any thread; functions marked nowait never block (event threads); all others may. Values returned by queries are
- * copies or are passed to a callback that runs under the repository's lock and must not block or call back. */
+ * Thread rule: everything here from any thread; functions marked nowait never block (event
+ * threads); all others may. Values returned by queries are copies or are passed to a callback that
+ * runs under the repository's lock and must not block or call back. */
 #ifndef STOWAGE_MANIFESTS_REPO_H
 #define STOWAGE_MANIFESTS_REPO_H
 
@@ -14,9 +17,10 @@
 #include "manifests/name.h"
 
 #define REPO_MEDIA_TYPE_MAX 255
-#define REPO_TAGS_PUT_MAX   64          /* R83 */
-#define REPOS_CACHED_MAX    4096        /* open repositories in memory, least recently used go first */
-#define REPOS_CACHED_BYTES  (64u << 20) /* and their states together (a single larger one stays alone) */
+#define REPO_TAGS_PUT_MAX   64   /* R83 */
+#define REPOS_CACHED_MAX    4096 /* open repositories in memory, least recently used go first */
+#define REPOS_CACHED_BYTES                                                                         \
+    (64u << 20) /* and their states together (a single larger one stays alone) */
 
 enum references { REFERENCES_STRICT, REFERENCES_INDEX_SPARSE, REFERENCES_NONE }; /* R88, R91 */
 
@@ -27,12 +31,15 @@ struct repos_settings {
     enum references references;
     struct work *background; /* where checkpoints are written; NULL: none are */
 };
-int repos_new(struct blobs *b, const struct repos_settings *settings, struct repos **ret) must_check;
+int repos_new(struct blobs *b, const struct repos_settings *settings,
+              struct repos **ret) must_check;
 void repos_free(struct repos *rs);
 struct blobs *repos_blobs(const struct repos *rs);
 
-/* A repository by valid name, opened from the store when not cached. A name never written to is an empty repository (repo_exists false). */
-int repo_get(struct repos *rs, struct str name, struct repo **ret, struct err_detail *detail) must_check;
+/* A repository by valid name, opened from the store when not cached. A name never written to is an
+ * empty repository (repo_exists false). */
+int repo_get(struct repos *rs, struct str name, struct repo **ret,
+             struct err_detail *detail) must_check;
 struct repo *repo_cached(struct repos *rs, struct str name); /* nowait; NULL when not in memory */
 void repo_unref(struct repo *r);
 void repo_unrefp(struct repo **r);
@@ -48,16 +55,20 @@ struct str repo_name(const struct repo *r);
 struct repo_manifest {
     struct digest digest;
     uint64_t size;
-    uint64_t seq;  /* of the put, or of the tag's change */
+    uint64_t seq; /* of the put, or of the tag's change */
     int64_t ts;
     char media_type[REPO_MEDIA_TYPE_MAX + 1];
 };
-int repo_tag(struct repo *r, struct str tag, struct repo_manifest *ret) must_check;                        /* -ERR_NOTFOUND */
-int repo_manifest(struct repo *r, const struct digest *d, struct repo_manifest *ret) must_check;           /* -ERR_NOTFOUND */
+int repo_tag(struct repo *r, struct str tag,
+             struct repo_manifest *ret) must_check; /* -ERR_NOTFOUND */
+int repo_manifest(struct repo *r, const struct digest *d,
+                  struct repo_manifest *ret) must_check; /* -ERR_NOTFOUND */
 /* Tags > last in byte order, at most n; *ret_more: others follow. */
-int repo_tags(struct repo *r, struct str last, size_t n, int (*fn)(struct str tag, void *arg), void *arg, bool *ret_more) must_check;
-/* Referrers of subject with digest text > after, in order of digest text; fn gets the descriptor (media type, digest, size, artifact type, annotations as JSON text or
- * empty); non-zero stops and is returned. */
+int repo_tags(struct repo *r, struct str last, size_t n, int (*fn)(struct str tag, void *arg),
+              void *arg, bool *ret_more) must_check;
+/* Referrers of subject with digest text > after, in order of digest text; fn gets the descriptor
+ * (media type, digest, size, artifact type, annotations as JSON text or empty); non-zero stops and
+ * is returned. */
 struct repo_referrer {
     struct str digest, media_type, artifact_type, annotations;
     uint64_t size;
@@ -66,19 +77,25 @@ int repo_referrers(struct repo *r, const struct digest *subject, struct str afte
                    int (*fn)(const struct repo_referrer *ref, void *arg), void *arg) must_check;
 
 /* ---- Membership of blobs (B11). */
-uint64_t repo_link_u(struct repo *r, const struct digest *d);  /* number of the last unlink or drop, 0 none */
-/* Is the digest readable as a blob here? 0 with its record, -ERR_NOTFOUND. Call repo_refresh before. nowait: also -ERR_AGAIN. */
-int repo_blob(struct repo *r, const struct digest *d, struct blob_info *ret, struct err_detail *detail) must_check;
+uint64_t repo_link_u(struct repo *r,
+                     const struct digest *d); /* number of the last unlink or drop, 0 none */
+/* Is the digest readable as a blob here? 0 with its record, -ERR_NOTFOUND. Call repo_refresh
+ * before. nowait: also -ERR_AGAIN. */
+int repo_blob(struct repo *r, const struct digest *d, struct blob_info *ret,
+              struct err_detail *detail) must_check;
 int repo_blob_nowait(struct repo *r, const struct digest *d, struct blob_info *ret) must_check;
 
-/* ---- Commits. by: identity, req: request id; both go into the entry. Each validates on a state probed after the call began; refusals are reads of such a
- * state. Errors besides the ones named: -ERR_NOTCOMMITTED, -ERR_UNKNOWN, -ERR_NOSPACE, -ERR_UNAVAIL, -ERR_READONLY. */
+/* ---- Commits. by: identity, req: request id; both go into the entry. Each validates on a state
+ * probed after the call began; refusals are reads of such a state. Errors besides the ones named:
+ * -ERR_NOTCOMMITTED, -ERR_UNKNOWN, -ERR_NOSPACE, -ERR_UNAVAIL, -ERR_READONLY. */
 struct repo_who {
     struct str by, req;
 };
 
-/* Stores the manifest's bytes and commits `put` with tags (none: by digest alone). -ERR_MISSING_REF: *ret_missing (buf) gets the digest texts that are
- * missing, each followed by a line feed (at most REPO_MISSING_MAX). A push that changes nothing commits nothing and answers 0. */
+/* Stores the manifest's bytes and commits `put` with tags (none: by digest alone).
+ * -ERR_MISSING_REF: *ret_missing (buf) gets the digest texts that are missing, each followed by a
+ * line feed (at most REPO_MISSING_MAX). A push that changes nothing commits nothing and answers 0.
+ */
 #define REPO_MISSING_MAX 1000
 struct repo_put {
     const struct manifest *manifest;
@@ -87,10 +104,13 @@ struct repo_put {
     const struct str *tags;
     size_t tag_count;
 };
-int repo_put(struct repo *r, const struct repo_put *put, const struct repo_who *who, struct buf *ret_missing,
-             struct err_detail *detail) must_check;
-int repo_delete_tag(struct repo *r, struct str tag, const struct repo_who *who, struct err_detail *detail) must_check;            /* -ERR_NOTFOUND */
-int repo_delete_manifest(struct repo *r, const struct digest *d, const struct repo_who *who, struct err_detail *detail) must_check; /* -ERR_NOTFOUND */
-int repo_unlink_blob(struct repo *r, const struct digest *d, const struct repo_who *who, struct err_detail *detail) must_check;   /* -ERR_NOTFOUND */
+int repo_put(struct repo *r, const struct repo_put *put, const struct repo_who *who,
+             struct buf *ret_missing, struct err_detail *detail) must_check;
+int repo_delete_tag(struct repo *r, struct str tag, const struct repo_who *who,
+                    struct err_detail *detail) must_check; /* -ERR_NOTFOUND */
+int repo_delete_manifest(struct repo *r, const struct digest *d, const struct repo_who *who,
+                         struct err_detail *detail) must_check; /* -ERR_NOTFOUND */
+int repo_unlink_blob(struct repo *r, const struct digest *d, const struct repo_who *who,
+                     struct err_detail *detail) must_check; /* -ERR_NOTFOUND */
 
 #endif

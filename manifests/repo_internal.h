@@ -1,4 +1,4 @@
-/* Inside of repositories and the catalog; included by repo*.c and catalog.c only. */
+/* Inside of repositories; included by repo*.c only. */
 #ifndef STOWAGE_MANIFESTS_REPO_INTERNAL_H
 #define STOWAGE_MANIFESTS_REPO_INTERNAL_H
 
@@ -46,11 +46,5 @@ enum replica_verdict repo_judge(struct repo *r, struct repo_change *c);
 
 /* Queries with the lock held by the caller. */
 bool repo_filled(const struct repo *r);
-
-int catalog_new(struct blobs *b, struct work *background, struct catalog **ret) must_check;
-void catalog_free(struct catalog *c);
-/* Makes the catalog say of a repository what its log says at seq; best effort, a failure is a
- * warning. Costs a lookup when it does. */
-void catalog_agree(struct catalog *c, struct str name, bool filled, uint64_t seq);
 
 #endif
