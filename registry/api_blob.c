@@ -2,15 +2,19 @@
 #include <stdlib.h>
 
 #include "base/fd.h"
+#include "registry/answers.h"
 #include "registry/api.h"
 #include "registry/api_common.h"
 #include "registry/conditional.h"
+
+#define BLOB_TYPE         "application/octet-stream"
+#define BLOB_PREPARED_MAX (16u << 10) /* blobs up to this are answered from memory */
 
 static void add_headers(struct req *r, const struct digest *d)
 {
     api_add_digest_header(r, d);
     api_add_etag(r, d);
-    req_add_header(r, "Cache-Control", STR("max-age=31536000, immutable"));
+    req_add_header(r, "Cache-Control", STR(API_CACHE_IMMUTABLE));
 }
 
 /* Range applies only when If-Range is absent or names what we have (R37). */
@@ -36,7 +40,7 @@ static int reply_body(struct req *r, const struct digest *d, const struct blob_i
     req_add_header(r, "Accept-Ranges", STR("bytes"));
     if (count > 1)
         return req_reply_ranges(r, body.fd, body.offset, body.size, ranges, count);
-    req_add_header(r, "Content-Type", STR("application/octet-stream"));
+    req_add_header(r, "Content-Type", STR(BLOB_TYPE));
     if (count == 0)
         return req_reply_file(r, 200, body.fd, body.offset, body.size);
     req_add_headerf(r, "Content-Range", "bytes %llu-%llu/%llu", (unsigned long long)ranges->first,
@@ -45,15 +49,60 @@ static int reply_body(struct req *r, const struct digest *d, const struct blob_i
                           ranges->last - ranges->first + 1);
 }
 
+/* ---- Small blobs come from memory: prepared answers hold bytes, membership was asked before. */
+static int prepare(struct req *r, const struct digest *d, struct answer **ret)
+{
+    struct buf body auto_buf = BUF_INIT(BLOB_PREPARED_MAX);
+    char text[DIGEST_TEXT_MAX], etag[DIGEST_TEXT_MAX + 2];
+    struct answer *a;
+    int e = blob_read(req_app(r)->blobs, d, BLOB_PREPARED_MAX, &body, req_detail(r));
+
+    if (e == 0)
+        e = answer_new(200, buf_str(&body), &a);
+    if (e < 0)
+        return e;
+    if (answer_add_header(a, "Docker-Content-Digest", digest_text(d, text)) < 0 ||
+        answer_add_header(a, "ETag", api_etag(d, etag)) < 0 ||
+        answer_add_header(a, "Cache-Control", STR(API_CACHE_IMMUTABLE)) < 0 ||
+        answer_add_header(a, "Accept-Ranges", STR("bytes")) < 0 ||
+        answer_add_header(a, "Content-Type", STR(BLOB_TYPE)) < 0) {
+        answer_unref(a);
+        return -ERR_NOMEM;
+    }
+    answers_put(req_app(r)->answers, d, STR(BLOB_TYPE), false, a, body.len);
+    *ret = a;
+    return 0;
+}
+
+static int reply_prepared(struct req *r, const struct digest *d, enum waiting waiting)
+{
+    struct answer *a = answers_get(req_app(r)->answers, d, STR(BLOB_TYPE), false);
+    int e = 0;
+
+    if (!a && waiting == NO_WAIT)
+        return -ERR_AGAIN;
+    if (!a)
+        e = prepare(r, d, &a);
+    if (e == -ERR_NOTFOUND)
+        return err_set(req_detail(r), -ERR_CORRUPT, "the blob's bytes are missing in the store");
+    if (e == 0)
+        e = req_reply_answer(r, a);
+    answer_unref(a);
+    return e;
+}
+
 static int reply_head(struct req *r, const struct digest *d, const struct blob_info *info)
 {
+    if (info->size <= BLOB_PREPARED_MAX && reply_prepared(r, d, NO_WAIT) == 0)
+        return 0;
     add_headers(r, d);
     req_add_header(r, "Accept-Ranges", STR("bytes"));
-    req_add_header(r, "Content-Type", STR("application/octet-stream"));
+    req_add_header(r, "Content-Type", STR(BLOB_TYPE));
     return req_reply_sized(r, 200, info->size);
 }
 
-static int reply_blob(struct req *r, const struct digest *d, const struct blob_info *info)
+static int reply_blob(struct req *r, const struct digest *d, const struct blob_info *info,
+                      enum waiting waiting)
 {
     char text[DIGEST_TEXT_MAX];
     struct str digest = digest_text(d, text), condition = req_header(r, "If-None-Match"),
@@ -68,6 +117,8 @@ static int reply_blob(struct req *r, const struct digest *d, const struct blob_i
     }
     if (req_is_head(r))
         return reply_head(r, d, info);
+    if (range.len == 0 && info->size <= BLOB_PREPARED_MAX)
+        return reply_prepared(r, d, waiting);
     if (range.len == 0 || !range_wanted(r, digest))
         return reply_body(r, d, info, NULL, 0);
     ranges = calloc(HTTP_RANGES_MAX, sizeof(*ranges));
@@ -93,7 +144,7 @@ static int blob_get(struct req *r, enum waiting waiting)
     if (e == 0)
         e = waiting == NO_WAIT ? repo_blob_nowait(repo, &d, &info)
                                : repo_blob(repo, &d, &info, req_detail(r));
-    return e < 0 ? e : reply_blob(r, &d, &info);
+    return e < 0 ? e : reply_blob(r, &d, &info, waiting);
 }
 
 int api_blob_get_fast(struct req *r)

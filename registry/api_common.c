@@ -54,12 +54,19 @@ void api_add_digest_header(struct req *r, const struct digest *d)
     req_add_header(r, "Docker-Content-Digest", digest_text(d, text));
 }
 
+struct str api_etag(const struct digest *d, char out[DIGEST_TEXT_MAX + 2])
+{
+    size_t len = digest_text(d, out + 1).len;
+
+    out[0] = out[len + 1] = '"';
+    return str_make(out, len + 2);
+}
+
 void api_add_etag(struct req *r, const struct digest *d)
 {
-    char text[DIGEST_TEXT_MAX];
+    char text[DIGEST_TEXT_MAX + 2];
 
-    digest_text(d, text);
-    req_add_headerf(r, "ETag", "\"%s\"", text);
+    req_add_header(r, "ETag", api_etag(d, text));
 }
 
 int api_page_size(struct req *r, size_t initial, size_t max, size_t *ret)

@@ -25,6 +25,10 @@ struct repo_who api_who(struct req *r);
 
 void api_add_digest_header(struct req *r, const struct digest *d);
 void api_add_etag(struct req *r, const struct digest *d);
+struct str api_etag(const struct digest *d,
+                    char out[DIGEST_TEXT_MAX + 2]); /* "<digest>" with its quotes */
+
+#define API_CACHE_IMMUTABLE "max-age=31536000, immutable"
 
 /* Page size from the query: `n` decimal, clamped to max; initial when absent; -ERR_INVAL with a
  * sentence when no number (R121). */

@@ -8,8 +8,7 @@
 #include "registry/conditional.h"
 #include "registry/oci_error.h"
 
-#define CACHE_IMMUTABLE "max-age=31536000, immutable"
-#define CACHE_BY_TAG    "no-cache"
+#define CACHE_BY_TAG "no-cache"
 
 /* ---- Reading. */
 static int find_manifest(struct req *r, struct repo *repo, const struct reference *ref,
@@ -29,7 +28,6 @@ static int make_answer(struct req *r, const struct repo_manifest *m, bool by_tag
     struct buf body auto_buf = BUF_INIT(BLOB_MANIFEST_MAX);
     char text[DIGEST_TEXT_MAX], etag[DIGEST_TEXT_MAX + 2];
     struct answer *a;
-    size_t len;
     int e = blob_read(req_app(r)->blobs, &m->digest, BLOB_MANIFEST_MAX, &body, req_detail(r));
 
     if (e == -ERR_NOTFOUND)
@@ -40,16 +38,11 @@ static int make_answer(struct req *r, const struct repo_manifest *m, bool by_tag
     e = answer_new(200, buf_str(&body), &a);
     if (e < 0)
         return e;
-    digest_text(&m->digest, text);
-    len = strlen(text);
-    etag[0] = '"';
-    memcpy(etag + 1, text, len);
-    etag[len + 1] = '"';
     if (answer_add_header(a, "Content-Type", str_of(m->media_type)) < 0 ||
-        answer_add_header(a, "Docker-Content-Digest", str_of(text)) < 0 ||
-        answer_add_header(a, "ETag", str_make(etag, len + 2)) < 0 ||
-        answer_add_header(a, "Cache-Control", by_tag ? STR(CACHE_BY_TAG) : STR(CACHE_IMMUTABLE)) <
-            0) {
+        answer_add_header(a, "Docker-Content-Digest", digest_text(&m->digest, text)) < 0 ||
+        answer_add_header(a, "ETag", api_etag(&m->digest, etag)) < 0 ||
+        answer_add_header(a, "Cache-Control",
+                          by_tag ? STR(CACHE_BY_TAG) : STR(API_CACHE_IMMUTABLE)) < 0) {
         answer_unref(a);
         return -ERR_NOMEM;
     }
@@ -62,7 +55,7 @@ static int reply_not_modified(struct req *r, const struct digest *d, bool by_tag
 {
     api_add_digest_header(r, d);
     api_add_etag(r, d);
-    req_add_header(r, "Cache-Control", by_tag ? STR(CACHE_BY_TAG) : STR(CACHE_IMMUTABLE));
+    req_add_header(r, "Cache-Control", by_tag ? STR(CACHE_BY_TAG) : STR(API_CACHE_IMMUTABLE));
     return req_reply_empty(r, 304);
 }
 

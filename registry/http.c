@@ -41,6 +41,12 @@ const struct identity *req_identity(struct req *r)
 
 const char *req_id(struct req *r)
 {
+    uint64_t id;
+
+    if (r->id[0] == '\0') { /* most requests need none */
+        rand_bytes(&id, sizeof(id));
+        hex_encode((const uint8_t *)&id, sizeof(id), r->id);
+    }
     return r->id;
 }
 
@@ -149,20 +155,18 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *conn)
 {
     struct http *h = arg;
     struct req *r = malloc(sizeof(*r));
-    uint64_t id;
 
     if (!r)
         return NULL;
     memset(r, 0, offsetof(struct req, detail));
-    r->detail.text[0] = r->identity.name[0] = r->target.text[0] = '\0';
-    r->target = (struct target){.resource = RESOURCE_NONE, .v2 = true};
+    r->detail.text[0] = r->identity.name[0] = r->id[0] = '\0';
+    target_init(&r->target);
+    r->target.v2 = true;
     r->http = h;
     r->conn = conn;
     r->start_ns = clock_boot_ns();
     r->uri = strdup(uri);
     mutex_init(&r->mu);
-    rand_bytes(&id, sizeof(id));
-    hex_encode((const uint8_t *)&id, sizeof(id), r->id);
     metric_add(METRIC_http_requests_active, 1);
     return r;
 }

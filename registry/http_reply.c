@@ -224,7 +224,7 @@ int req_reply_ranges(struct req *r, int fd, uint64_t offset, uint64_t size,
         return -ERR_NOMEM;
     *m = (struct multipart){.offset = offset, .count = count, .size = size};
     memcpy(m->ranges, ranges, count * sizeof(*ranges));
-    snprintf(m->boundary, sizeof(m->boundary), "stowage-%s", r->id);
+    snprintf(m->boundary, sizeof(m->boundary), "stowage-%s", req_id(r));
     for (size_t i = 0; i <= count; i++)
         total += part_header(m, i, header) + part_bytes(m, i);
     m->fd = fd_steal(&file);
@@ -296,8 +296,8 @@ static const char *public_reason(struct req *r, int err)
 {
     if (err_status(err) < 500)
         return r->detail.text;
-    log_warn("http.failed", KV_S("req", r->id), KV_V("path", r->path), KV_S("error", err_name(err)),
-             KV_S("why", r->detail.text));
+    log_warn("http.failed", KV_S("req", req_id(r)), KV_V("path", r->path),
+             KV_S("error", err_name(err)), KV_S("why", r->detail.text));
     return "";
 }
 

@@ -114,6 +114,7 @@ int main(int argc, char **argv)
     struct config config = {.root = NULL};
     struct opt_list args = {.count = 0};
     const struct command *command;
+    int e;
 
     open_standard_files();
     if (argc < 2) {
@@ -127,7 +128,12 @@ int main(int argc, char **argv)
     }
     if (wants_help(argc - 2, argv + 2))
         return cmd_help(NULL, NULL);
-    if (opt_parse(config_specs, config_spec_count, argc - 2, argv + 2, &config, &args, &why) < 0) {
+    e = opt_parse(config_specs, config_spec_count, argc - 2, argv + 2, &config, &args, &why);
+    if (e == -ERR_NOMEM) {
+        cmd_complain("%s", err_text(e));
+        return EXIT_FAILED;
+    }
+    if (e < 0) {
         cmd_complain("%s; see stowage --help", why.text);
         return EXIT_USAGE;
     }

@@ -166,7 +166,8 @@ int route_resolve(struct str raw, enum method method, struct target *ret, struct
     size_t tail;
     int r;
 
-    *ret = (struct target){.v2 = str_eq(raw, STR("/v2")) || str_starts(raw, STR("/v2/"))};
+    target_init(ret);
+    ret->v2 = str_eq(raw, STR("/v2")) || str_starts(raw, STR("/v2/"));
     if (!ret->v2) {
         ret->resource = resource_outside(raw);
         if (ret->resource == RESOURCE_NONE)

@@ -63,6 +63,15 @@ struct target {
     char text[ROUTE_TEXT_MAX];
 };
 
+/* Nothing resolved yet; leaves text as it is. */
+static inline void target_init(struct target *t)
+{
+    t->resource = RESOURCE_NONE;
+    t->route = NULL;
+    t->name = t->reference = STR_NONE;
+    t->v2 = false;
+}
+
 /* 0; -ERR_NOTFOUND (no such path), -ERR_INVAL (name or escape malformed: NAME_INVALID),
  * -ERR_UNSUPPORTED (405: ret->resource is set, Allow by route_allow). ret->v2 is right in every
  * case. The reserved names at-... refuse writes with -ERR_UNSUPPORTED, too. */
