@@ -1,0 +1,232 @@
+"""A standard push: every kind of request once, each step noted in the ledger.
+
+The steps go on after a failure as far as they can, because a fault strikes one call only. `cuts`
+adds a client that vanishes in the middle of a chunk.
+"""
+
+import json
+import random
+
+import http1
+import oci
+from faults import Problem
+from ledger import Caller, Lost, verify
+
+LARGE = 150_000
+SMALL = 900
+UNKNOWN = (500, 503, 507)  # an error; the ledger takes the outcome as not known
+
+
+def bytes_of(seed, size):
+    return random.Random(seed).randbytes(size)
+
+
+class Script:
+    """One run in repositories of its own. `failed` counts the calls without success."""
+
+    def __init__(self, ledger, addrs, name, caller=None):
+        self.ledger = ledger
+        self.addrs = addrs
+        self.name = name
+        self.caller = caller or Caller()
+        self.failed = []
+
+    def call(self, method, target, headers=(), body=None, chunks=None, at=0, wanted=(200, 201, 202, 204)):
+        """The answer, or None when the call failed in a way that a fault allows."""
+        try:
+            resp = self.caller.call(self.addrs[at % len(self.addrs)], method, target, headers, body, chunks)
+        except Lost as e:
+            self.failed.append(str(e))
+            return None
+        if resp.status in wanted:
+            return resp
+        self.failed.append(f"{resp.sent}: {resp.show()}")
+        if resp.status in UNKNOWN or self.failed[:-1]:
+            return None  # what follows a failed step may be refused for good reasons
+        raise Problem(f"{resp.sent}: {resp.show()}")
+
+    def note(self, changes, resp):
+        self.ledger.change(changes, resp is not None)
+        return resp is not None
+
+    # ---- steps
+
+    def blob(self, repo, data, how):
+        """how: post, put, patch, chunks, moved (each chunk to another server)."""
+        digest = oci.digest(data)
+        key = (repo, "b", digest)
+        if how == "post":
+            return self.note({key: digest}, self.call("POST", f"/v2/{repo}/blobs/uploads/?digest={digest}", body=data))
+        resp = self.call("POST", f"/v2/{repo}/blobs/uploads/")
+        if resp is None:
+            return self.note({key: digest}, None)
+        where, sent = resp.h("Location"), 0
+        cuts = {"put": [], "patch": [len(data)], "chunks": [0.4, 0.8], "moved": [0.5, 0.9]}[how]
+        for n, cut in enumerate(cuts):
+            end = int(len(data) * cut) if isinstance(cut, float) else cut
+            headers = {"Content-Range": f"{sent}-{end - 1}"}
+            resp = self.call("PATCH", where, headers, data[sent:end], n == 1, at=n if how == "moved" else 0)
+            if resp is None:
+                end = self.offset(where, sent, end)
+                if end is None:
+                    return self.note({key: digest}, None)
+            sent = end
+        resp = self.call("PUT", f"{where}?digest={digest}", body=data[sent:])
+        return self.note({key: digest}, resp)
+
+    def offset(self, where, low, high):
+        """How much of an upload is there; at least what was acknowledged."""
+        resp = self.call("GET", where, wanted=(204, 404))
+        if resp is None:
+            return None
+        if resp.status == 404:
+            raise Problem(f"{where}: the upload is unknown after {low} acknowledged bytes")
+        last = int(resp.h("Range").split("-")[1])
+        have = last + 1 if last else 0
+        if not low <= have <= high:
+            raise Problem(f"{where}: has {have} bytes, acknowledged {low}, sent {high}")
+        return have
+
+    def cut(self, repo, data):
+        """A client vanishes in the middle of a chunk; the upload goes on where it is."""
+        resp = self.call("POST", f"/v2/{repo}/blobs/uploads/")
+        if resp is None:
+            return
+        where = resp.h("Location")
+        head, payload, _ = http1.build("PATCH", where, {}, data)
+        try:
+            conn = http1.Conn(self.addrs[0])
+            conn.send(head + payload[: len(payload) // 2])
+            conn.reset()
+        except OSError:
+            return
+        # The half chunk may be taken up later than the questions that follow it.
+        for _ in range(20):
+            have = self.offset(where, 0, len(data))
+            if have is None:
+                return
+            digest = oci.digest(data)
+            wanted = (201, 416)
+            resp = self.call("PUT", f"{where}?digest={digest}", body=data[have:], wanted=wanted)
+            if resp is None or resp.status == 201:
+                self.note({(repo, "b", digest): digest}, resp)
+                return
+        raise Problem(f"{where}: 416 again and again")
+
+    def rolled_back(self, repo, data):
+        """A chunk that does not fit its range is refused and leaves nothing."""
+        resp = self.call("POST", f"/v2/{repo}/blobs/uploads/")
+        if resp is None:
+            return
+        where, half = resp.h("Location"), len(data) // 2
+        resp = self.call("PATCH", where, {}, data[:half])
+        if resp is None:
+            return
+        bad = {"Content-Range": f"{half}-{half + 9}"}
+        if self.call("PATCH", where, bad, data[half:], True, wanted=(400,)) is None:
+            return
+        have = self.offset(where, half, half)
+        if have is not None:
+            digest = oci.digest(data)
+            resp = self.call("PUT", f"{where}?digest={digest}", body=data[have:])
+            self.note({(repo, "b", digest): digest}, resp)
+
+    def cancelled(self, repo, data):
+        resp = self.call("POST", f"/v2/{repo}/blobs/uploads/")
+        if resp is None or self.call("PATCH", resp.h("Location"), {}, data) is None:
+            return
+        where = resp.h("Location")
+        if self.call("DELETE", where) is not None:
+            self.call("GET", where, wanted=(404,))
+
+    def image(self, repo, seed, tags, blobs, **fields):
+        config, layers = blobs[0], blobs[1:]
+        doc = oci.image_doc(
+            oci.descriptor(config, oci.CONFIG), [oci.descriptor(b, oci.LAYER) for b in layers], seed=seed, **fields
+        )
+        body = oci.dump(doc)
+        return self.manifest(repo, body, tags)
+
+    def manifest(self, repo, body, tags):
+        """Puts under one tag by path, under several by query, under none by digest."""
+        digest = oci.digest(body)
+        ref = tags[0] if len(tags) == 1 else digest
+        query = "?" + "&".join(f"tag={t}" for t in tags) if len(tags) > 1 else ""
+        headers = {"Content-Type": json.loads(body)["mediaType"]}
+        resp = self.call("PUT", f"/v2/{repo}/manifests/{ref}{query}", headers, body)
+        changes = {(repo, "t", t): digest for t in tags}
+        changes[(repo, "m", digest)] = digest
+        return digest if self.note(changes, resp) else None
+
+    def delete(self, key):
+        repo, kind, ref = key
+        target = f"/v2/{repo}/{'blobs' if kind == 'b' else 'manifests'}/{ref}"
+        resp = self.call("DELETE", target)
+        if kind == "m":
+            self.ledger.drop_manifest(repo, ref, resp is not None)
+        else:
+            self.note({key: None}, resp)
+
+    def read(self, key):
+        """A read may fail, but never lie."""
+        repo, kind, ref = key
+        target = f"/v2/{repo}/{'blobs' if kind == 'b' else 'manifests'}/{ref}"
+        resp = self.call("GET", target, wanted=(200, 404))
+        if resp is not None:
+            self.ledger.judge(key, resp.h("Docker-Content-Digest") if resp.status == 200 else None, False)
+
+    # ---- the whole
+
+    def run(self, cuts=True, big=False):
+        """Returns whether every call had success."""
+        a, b = f"{self.name}/a", f"{self.name}/b"
+        config, small, other = (bytes_of(f"{self.name} {n}", SMALL) for n in range(3))
+        large, moved, cut, back = (bytes_of(f"{self.name} {n}", LARGE) for n in range(4, 8))
+        self.blob(a, config, "post")
+        self.blob(a, small, "patch")
+        self.blob(a, large, "chunks")
+        self.blob(a, other, "put")
+        one = self.image(a, "one", ["v1"], [config, small, large])
+        self.blob(a, moved, "moved")
+        if cuts:
+            self.cut(a, cut)
+            self.rolled_back(a, back)
+            self.cancelled(a, cut)
+        two = self.image(a, "two", ["v2", "v3"], [config, moved])
+        self.image(a, "three", ["v1"], [config, small])
+        self.index(a, "four", [d for d in (one, two) if d])
+        if one and big:
+            for n in range(2):
+                notes = {"note": "x" * 50_000, "n": str(n)}
+                subject = {"mediaType": oci.IMAGE, "digest": one, "size": 1}
+                self.image(a, f"big{n}", [], [config], annotations=notes, subject=subject)
+        digest = oci.digest(large)
+        self.note(
+            {(b, "b", digest): digest},
+            self.call("POST", f"/v2/{b}/blobs/uploads/?mount={digest}&from={a}", wanted=(201,)),
+        )
+        self.reads(a, one, digest)
+        self.delete((a, "b", oci.digest(other)))
+        if two:
+            self.delete((a, "t", "v3"))
+            self.delete((a, "m", two))
+        self.blob(a, other, "put")
+        return not self.failed
+
+    def index(self, repo, seed, digests):
+        doc = oci.index_doc([{"mediaType": oci.IMAGE, "digest": d, "size": 1} for d in digests], seed=seed)
+        self.manifest(repo, oci.dump(doc), [])
+
+    def reads(self, repo, one, large):
+        self.read((repo, "t", "v1"))
+        if one:
+            self.read((repo, "m", one))
+        self.read((repo, "b", large))
+        self.read((repo, "b", oci.ZERO))
+        self.call("GET", f"/v2/{repo}/tags/list", wanted=(200, 404))
+        self.call("GET", f"/v2/{repo}/referrers/{large}", wanted=(200, 404))
+
+    def check(self, settle=False):
+        """All that this run was told holds."""
+        keys = [k for k in self.ledger.keys if k[0].startswith(self.name + "/")]
+        return verify(self.ledger, self.addrs, settle, keys, threads=1)
