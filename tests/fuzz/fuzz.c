@@ -65,6 +65,16 @@ bool fuzz_has_nul(struct str s)
     return s.len && memchr(s.at, 0, s.len);
 }
 
+char *fuzz_text(struct str s)
+{
+    char *text = malloc(s.len + 1);
+
+    assert(text);
+    memcpy(text, s.len ? s.at : "", s.len);
+    text[s.len] = '\0';
+    return text;
+}
+
 bool fuzz_matches(struct fuzz_regex **regex, const char *expression, struct str s)
 {
     char *text auto_free = NULL;
@@ -76,8 +86,7 @@ bool fuzz_matches(struct fuzz_regex **regex, const char *expression, struct str 
     }
     if (fuzz_has_nul(s))
         return false;
-    text = strndup(s.len ? s.at : "", s.len);
-    assert(text);
+    text = fuzz_text(s);
     return regexec(&(*regex)->compiled, text, 0, NULL, 0) == 0;
 }
 

@@ -30,6 +30,8 @@ struct str fuzz_line(struct str *in);
 bool fuzz_edit(struct buf *bytes, struct str edits);
 
 bool fuzz_has_nul(struct str s);
+/* A copy with a NUL behind it, to be freed. */
+char *fuzz_text(struct str s);
 
 /* POSIX extended expression, anchored by the target; compiled once for each place that calls. */
 struct fuzz_regex;

@@ -36,8 +36,7 @@ struct args {
 
 static void split(struct str input, struct args *a)
 {
-    a->text = strndup(input.len ? input.at : "", input.len);
-    assert(a->text);
+    a->text = fuzz_text(input);
     for (char *at = a->text; at && a->count < ARGS_MAX;) {
         char *feed = strchr(at, '\n');
 
@@ -82,7 +81,7 @@ void fuzz_one(struct str input)
     int r;
 
     split(input, &a);
-    len = strnlen(input.len ? input.at : "", input.len);
+    len = input.len;
     r = opt_parse(specs, ARRAY_LEN(specs), a.count, a.at, &s, &rest, &detail);
     check_result(r, &detail);
     assert(rest.count <= OPT_LIST_MAX);

@@ -185,6 +185,7 @@ void request_read(struct str bytes, struct request *ret)
     static struct headers h;
     struct str rest = bytes, line = STR_NONE, x = STR_NONE;
     bool odd = false, good;
+    size_t left;
     enum body body;
 
     h.count = 0;
@@ -208,7 +209,9 @@ void request_read(struct str bytes, struct request *ret)
         ret->kind = REQUEST_SMUGGLE;
         return;
     }
+    left = rest.len;
     body = read_body(&h, &rest);
+    ret->mute = find(&h, "Expect", &x) && left > 0 && rest.len == left;
     if (body == BODY_ODD)
         return;
     ret->kind = body == BODY_CUT ? REQUEST_PART : REQUEST_GOOD;

@@ -17,6 +17,8 @@ struct request {
     struct str bytes; /* of a good one */
     bool head;        /* method is HEAD */
     bool closes;      /* asks for the end of the connection, or may get it (Expect) */
+    bool mute;        /* expects 100 Continue without a body, and more follows: libmicrohttpd 0.9.75
+                         closes after that 100 */
 };
 /* The request at the start of bytes. */
 void request_read(struct str bytes, struct request *ret);
