@@ -33,7 +33,7 @@ static int reply_body(struct req *r, const struct digest *d, const struct blob_i
     int e = blob_open(req_app(r)->blobs, d, info, &body, req_detail(r));
 
     if (e == -ERR_NOTFOUND)
-        return err_set(req_detail(r), -ERR_CORRUPT, "the blob's bytes are missing in the store");
+        return api_missing_record(r, d);
     if (e < 0)
         return e;
     add_headers(r, d);
@@ -84,7 +84,7 @@ static int reply_prepared(struct req *r, const struct digest *d, enum waiting wa
     if (!a)
         e = prepare(r, d, &a);
     if (e == -ERR_NOTFOUND)
-        return err_set(req_detail(r), -ERR_CORRUPT, "the blob's bytes are missing in the store");
+        return api_missing_record(r, d);
     if (e == 0)
         e = req_reply_answer(r, a);
     answer_unref(a);

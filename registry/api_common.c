@@ -86,3 +86,11 @@ int api_page_size(struct req *r, size_t initial, size_t max, size_t *ret)
     *ret = str_u64(buf_str(&text), &n) && n < max ? (size_t)n : max;
     return 0;
 }
+
+int api_missing_record(struct req *r, const struct digest *d)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+
+    keys_record(&key, d, 0);
+    return err_set(req_detail(r), -ERR_CORRUPT, "%s is missing in the store", buf_c(&key));
+}

@@ -24,6 +24,10 @@ int api_write_digest(struct req *r, struct str text, struct digest *ret) must_ch
 struct repo_who api_who(struct req *r);
 
 void api_add_digest_header(struct req *r, const struct digest *d);
+/* -ERR_CORRUPT for a record that a repository's state promises and the store does not have; its key
+ * goes to the log. */
+int api_missing_record(struct req *r, const struct digest *d);
+
 void api_add_etag(struct req *r, const struct digest *d);
 struct str api_etag(const struct digest *d,
                     char out[DIGEST_TEXT_MAX + 2]); /* "<digest>" with its quotes */

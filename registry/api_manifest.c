@@ -31,8 +31,7 @@ static int make_answer(struct req *r, const struct repo_manifest *m, bool by_tag
     int e = blob_read(req_app(r)->blobs, &m->digest, BLOB_MANIFEST_MAX, &body, req_detail(r));
 
     if (e == -ERR_NOTFOUND)
-        return err_set(req_detail(r), -ERR_CORRUPT,
-                       "the manifest's bytes are missing in the store");
+        return api_missing_record(r, &m->digest);
     if (e < 0)
         return e;
     e = answer_new(200, buf_str(&body), &a);

@@ -33,10 +33,20 @@ static const struct {
     {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox"},
 };
 
-static void add_v2_headers(struct MHD_Response *response)
+/* An answer without one of its headers would be a wrong one, so no memory is an error. A header
+ * without a value is left out. */
+static int add_header(struct MHD_Response *response, const char *name, const char *value)
 {
-    for (size_t i = 0; i < ARRAY_LEN(v2_headers); i++)
-        MHD_add_response_header(response, v2_headers[i].name, v2_headers[i].value);
+    return !value[0] || MHD_add_response_header(response, name, value) == MHD_YES ? 0 : -ERR_NOMEM;
+}
+
+static int add_v2_headers(struct MHD_Response *response)
+{
+    int e = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(v2_headers) && e == 0; i++)
+        e = add_header(response, v2_headers[i].name, v2_headers[i].value);
+    return e;
 }
 
 void req_add_header(struct req *r, const char *name, struct str value)
@@ -63,6 +73,8 @@ void req_add_headerf(struct req *r, const char *name, const char *format, ...)
     va_end(args);
     assert(n >= 0 && n < HEADER_FORMAT_MAX);
     req_add_header(r, name, str_make(at ? at : "", (size_t)n));
+    if (!at && !r->header_text.err)
+        r->header_text.err = buf_err(&text);
 }
 
 bool reply_ready(const struct req *r)
@@ -72,18 +84,20 @@ bool reply_ready(const struct req *r)
 
 static int reply_set(struct req *r, unsigned status, struct MHD_Response *response)
 {
+    int e;
+
     assert(!reply_ready(r));
     if (!response)
         return -ERR_NOMEM;
-    if (buf_err(&r->header_text)) {
+    e = buf_err(&r->header_text);
+    for (size_t i = 0; i < r->header_count && e == 0; i++)
+        e = add_header(response, r->headers[i].name, r->header_text.at + r->headers[i].offset);
+    if (r->target.v2 && e == 0)
+        e = add_v2_headers(response);
+    if (e < 0) {
         MHD_destroy_response(response);
-        return buf_err(&r->header_text);
+        return e;
     }
-    for (size_t i = 0; i < r->header_count; i++)
-        MHD_add_response_header(response, r->headers[i].name,
-                                r->header_text.at + r->headers[i].offset);
-    if (r->target.v2)
-        add_v2_headers(response);
     r->response = response;
     r->status = status;
     return 0;
@@ -253,7 +267,10 @@ int answer_new(unsigned status, struct str body, struct answer **ret)
     }
     a->status = status;
     atomic_init(&a->refs, 1);
-    add_v2_headers(a->response);
+    if (add_v2_headers(a->response) < 0) {
+        answer_unref(a);
+        return -ERR_NOMEM;
+    }
     *ret = a;
     return 0;
 }
@@ -308,6 +325,10 @@ void reply_error(struct req *r, int err)
     unsigned status = oci_error_body(err, r->target.resource, public_reason(r, err), &body);
 
     reply_drop(r);
+    if (buf_err(&r->header_text)) { /* those of the answer that could not be made */
+        buf_clear(&r->header_text);
+        r->header_count = 0;
+    }
     if (status == MHD_HTTP_METHOD_NOT_ALLOWED && r->target.resource != RESOURCE_NONE) {
         route_allow(r->target.resource, &allow);
         req_add_header(r, "Allow", buf_str(&allow));
@@ -343,8 +364,8 @@ enum MHD_Result reply_queue(struct req *r)
 
     if (!reply_ready(r))
         return MHD_NO;
-    if (r->close_after && r->response)
-        MHD_add_response_header(r->response, "Connection", "close");
+    if (r->close_after && r->response && add_header(r->response, "Connection", "close") < 0)
+        return MHD_NO;
     count_answer(r);
     e = MHD_queue_response(r->conn, r->status, r->answer ? r->answer->response : r->response);
     reply_drop(r); /* the library holds its own reference */

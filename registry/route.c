@@ -118,6 +118,8 @@ static int fill_target(const struct path *p, size_t tail, struct target *ret,
         r = add_segment(&text, p->at[i]);
     }
     name_len = text.len;
+    if (buf_err(&text) == -ERR_NOMEM)
+        return -ERR_NOMEM;
     if (r < 0 || !name_valid(buf_str(&text))) {
         ret->resource = RESOURCE_NONE; /* NAME_INVALID, whatever the resource */
         return err_set(detail, -ERR_INVAL,
@@ -125,7 +127,11 @@ static int fill_target(const struct path *p, size_t tail, struct target *ret,
                        "separators between them, at most %d bytes",
                        NAME_MAX_LEN);
     }
-    if (has_reference && add_segment(&text, p->at[p->count - 1]) < 0) {
+    if (has_reference)
+        r = add_segment(&text, p->at[p->count - 1]);
+    if (buf_err(&text) == -ERR_NOMEM)
+        return -ERR_NOMEM;
+    if (r < 0) {
         ret->resource = RESOURCE_NONE;
         return err_set(detail, -ERR_INVAL,
                        "the last part of the path is empty, too long, or holds an escape that may "
