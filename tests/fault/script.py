@@ -106,8 +106,9 @@ class Script:
             if have is None:
                 return
             digest = oci.digest(data)
-            wanted = (201, 416)
-            resp = self.call("PUT", f"{where}?digest={digest}", body=data[have:], wanted=wanted)
+            span = {"Content-Range": f"{have}-{len(data) - 1}"} if have < len(data) else {}
+            put = f"{where}?digest={digest}"
+            resp = self.call("PUT", put, span, data[have:], wanted=(201, 416))
             if resp is None or resp.status == 201:
                 self.note({(repo, "b", digest): digest}, resp)
                 return
@@ -122,7 +123,7 @@ class Script:
         resp = self.call("PATCH", where, {}, data[:half])
         if resp is None:
             return
-        bad = {"Content-Range": f"{half}-{half + 9}"}
+        bad = {"Content-Range": f"{half}-{len(data) + 9}"}
         if self.call("PATCH", where, bad, data[half:], True, wanted=(400,)) is None:
             return
         have = self.offset(where, half, half)
