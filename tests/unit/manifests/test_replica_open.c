@@ -4,10 +4,12 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/metrics.h"
 #include "manifests/checkpoint.h"
 
 #define REPO    "library/app"
+#define WAIT_MS 30000
 #define ENTRIES 320 /* some due positions: an entry is about half a KiB */
 
 static const struct repo_who who = {{"tester", 6}, {"r", 1}};
@@ -22,16 +24,49 @@ static int put_number(struct site *s, unsigned i)
     return put_image(s, REPO, &image, tag);
 }
 
+static void entry_key(unsigned seq, char out[256])
+{
+    snprintf(out, 256, "repos/" REPO "/_log/%016u/%020u", seq / 10000, seq);
+}
+
+/* One that comes while the one before is being written is left out: here all are wanted. */
+static void await_checkpoint(struct store *store, unsigned seq)
+{
+    char want[64];
+
+    snprintf(want, sizeof(want), "\"checkpoint\":%u,", seq);
+    for (int i = 0; i < WAIT_MS; i++) {
+        struct buf hint auto_buf = BUF_INIT(4096);
+        int e = store_get(store, STR("repos/" REPO "/_hint"), 0, STORE_WHOLE, &hint, NULL);
+
+        if (e == 0 && strstr(buf_c(&hint), want))
+            return;
+        clock_sleep_ms(1);
+    }
+    fail_msg("no checkpoint at %u", seq);
+}
+
 static void fill_repo(struct store *store, struct work *background)
 {
+    struct due due = {.last = 0};
     struct site s;
 
     site_open(&s, store, REFERENCES_STRICT, background);
     add_blob(&s, REPO, "config");
     add_blob(&s, REPO, "one");
     add_blob(&s, REPO, "two");
-    for (unsigned i = 1; i <= ENTRIES; i++)
+    for (unsigned i = 1; i <= ENTRIES; i++) {
+        struct buf entry auto_buf = BUF_INIT(OBJLOG_ENTRY_MAX);
+        char key[256];
+
         assert_int_equal(put_number(&s, i), 0);
+        entry_key(i, key);
+        read_object(store, key, &entry);
+        if (due_add(&due, entry.len)) {
+            await_checkpoint(store, i);
+            due_pass(&due, i, 0);
+        }
+    }
     site_close(&s);
 }
 
@@ -68,11 +103,6 @@ static void tables_of(struct store *store, struct keys *ret)
     assert_int_equal(store_list(store, STR("repos/" REPO "/_table/"), STR_NONE, STORE_LIST_MAX,
                                 add_key, ret, NULL),
                      0);
-}
-
-static void entry_key(unsigned seq, char out[256])
-{
-    snprintf(out, 256, "repos/" REPO "/_log/%016u/%020u", seq / 10000, seq);
 }
 
 static void remove_key(struct store *store, const char *key)
