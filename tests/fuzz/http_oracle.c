@@ -196,7 +196,10 @@ void request_read(struct str bytes, struct request *ret)
     good = request_line(line, ret) && !odd;
     if (!good)
         ret->kind = REQUEST_OTHER;
-    if (!good || !read_headers(&rest, &h))
+    if (!good)
+        return;
+    good = read_headers(&rest, &h);
+    if (!good && !h.odd)
         return;
     ret->kind = REQUEST_OTHER;
     if (h.odd || find(&h, "Upgrade", &x) || find(&h, "Cookie", &x))
