@@ -474,6 +474,48 @@ int blob_link_create(struct blobs *b, struct str repo, const struct digest *d, u
     return r == -ERR_EXISTS ? 0 : r;
 }
 
+/* Both creates at once: on a directory they share their waits. A link whose record is not there yet
+ * grants nothing (B11), so their order does not matter. What did not go through is left to the
+ * single functions, which read back and send again. */
+static bool create_both(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
+                        struct str record)
+{
+    struct buf keys[2] = {BUF_INIT(STORE_KEY_MAX), BUF_INIT(STORE_KEY_MAX)};
+    struct store_op ops[2] = {
+        {.kind = STORE_OP_CREATE, .cls = STORE_RECORD, .bytes = record},
+        {.kind = STORE_OP_CREATE, .cls = STORE_LINK},
+    };
+    bool made = false;
+
+    if (record_key(d, BLOB_GENERATION, &keys[0]) == 0 && link_key(repo, d, u, &keys[1]) == 0) {
+        ops[0].key = buf_str(&keys[0]);
+        ops[1].key = buf_str(&keys[1]);
+        store_run(store_of(b), ops, ARRAY_LEN(ops));
+        made = ops[0].result == 0;
+    }
+    buf_done(&keys[0]);
+    buf_done(&keys[1]);
+    return made;
+}
+
+int blob_create_linked(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
+                       struct str bytes, struct err_detail *detail)
+{
+    struct buf record auto_buf = BUF_INIT(BLOB_HEADER_MAX + BLOB_INLINE_MAX);
+    struct blob_info info;
+    int r = 0;
+
+    assert(b && d && bytes.len <= BLOB_INLINE_MAX);
+    add_header(&record, bytes.len, STR_NONE);
+    info = info_of(bytes.len, BLOB_GENERATION, record.len, STR_NONE);
+    buf_add(&record, bytes);
+    if (buf_err(&record) == 0 && create_both(b, repo, d, u, buf_str(&record)))
+        cache_put(b, d, &info);
+    else
+        r = blob_create_inline(b, d, bytes, detail);
+    return r < 0 ? r : blob_link_create(b, repo, d, u, detail);
+}
+
 int blob_link_exists(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
                      struct err_detail *detail)
 {
@@ -512,6 +554,8 @@ struct link_batch {
 
 static void link_batch_done(struct link_batch **batch)
 {
+    if (!*batch)
+        return;
     for (size_t i = 0; i < (*batch)->count; i++)
         buf_done(&(*batch)->keys[i]);
     free(*batch);

@@ -21,6 +21,8 @@ struct checkpoint_head {
 
 /* The frame that all logs share: the keys before the sections, and what ends the text. */
 void checkpoint_begin(struct jw *w, const struct checkpoint_head *head);
+size_t checkpoint_begin_bytes(const struct checkpoint_head *head); /* what it adds */
+size_t checkpoint_number_bytes(uint64_t v);      /* of a number in decimal digits */
 void checkpoint_end(struct jw *w, size_t start); /* start: length of the buffer before begin */
 #define CHECKPOINT_END_BYTES 74                  /* what checkpoint_end adds: sum and brace */
 /* Checks the frame of a text that should be of the log repo. -ERR_CORRUPT; -ERR_VERSION: of another

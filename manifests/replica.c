@@ -145,10 +145,15 @@ static void refuse(struct replica *r, int err, const struct err_detail *detail)
 
 static int apply_locked(struct replica *r, void *prepared, const struct objlog_entry *e, bool own)
 {
-    int err = r->ops->apply(r->self, prepared, e);
+    int err;
 
+    if (r->refused < 0)
+        return r->refused;
+    err = r->ops->apply(r->self, prepared, e);
     if (err < 0) {
         assert(err == -ERR_NOMEM);
+        if (r->ops->apply_repeats)
+            return err;
         r->refused = err;
         atomic_store(&r->dead, true);
         return err;

@@ -29,8 +29,10 @@ struct replica_ops {
     /* Holder: decodes an entry and loads what applying it needs. -ERR_CORRUPT, -ERR_VERSION, or an
      * error that may pass. */
     int (*prepare)(void *self, const struct objlog_entry *e, void **ret, struct err_detail *detail);
-    /* Locked. Fails by -ERR_NOMEM only; then the replica is dead. */
+    /* Locked. Fails by -ERR_NOMEM only; then the replica is dead, unless the entry may be applied
+     * again. */
     int (*apply)(void *self, void *prepared, const struct objlog_entry *e);
+    bool apply_repeats;
     void (*discard)(void *prepared);
 
     /* Locked: a checkpoint of the state as it is, and its exact size. -ERR_AGAIN: not now. */

@@ -101,6 +101,10 @@ static size_t gather(struct replica *r, struct batch *b)
         int e;
 
         next = op->next;
+        if (r->refused < 0) { /* the state is not one to judge on */
+            finish(r, op, r->refused);
+            continue;
+        }
         if (now >= op->deadline_ms) {
             finish(r, op, too_late(op));
             continue;

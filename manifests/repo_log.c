@@ -234,6 +234,7 @@ static void after(void *self)
 
 const struct replica_ops repo_replica_ops = {.prepare = prepare,
                                              .apply = apply,
+                                             .apply_repeats = false,
                                              .discard = discard,
                                              .encode = encode,
                                              .table_bytes = table_bytes,

@@ -15,6 +15,11 @@ QUICK = 60
 RUNS = 4  # servers side by side
 
 
+def last_words(one):
+    """What is not in the words of the log."""
+    return "\n".join(x for x in one.log().splitlines() if not x.startswith("ts="))[-2500:]
+
+
 class Memory:
     """A server whose allocations fail; every `step`th from `first` on."""
 
@@ -24,13 +29,14 @@ class Memory:
         self.server = self.place.start()
         self.maps = Maps(self.server.pid)
         self.fired = 0
+        self.asked = []  # who asked for the memory that was refused last
         warm = Script(self.ledger, [self.server.addr], "warm")
         if not warm.run():
             raise Problem(f"without a fault: {warm.failed}")
 
     def fail(self, n, text):
-        where = self.maps.where(self.place.control.frames())
-        raise Problem(f"allocation {n}: {text} (asked by {where})")
+        asked = "; before: ".join(self.maps.where(f) for f in reversed(self.asked))
+        raise Problem(f"allocation {n}: {text} (asked by {asked})")
 
     def one(self, n):
         run = Script(self.ledger, [self.server.addr], f"p{n}", Caller(timeout=30))
@@ -42,8 +48,9 @@ class Memory:
             self.fail(n, e)
         calls, fired = self.place.control.disarm()
         self.fired += fired
+        self.asked = self.asked[-2:] + [self.place.control.frames()] * fired
         if self.server.proc.poll() is not None:
-            self.fail(n, f"the server ended with {self.server.proc.returncode}: {self.server.log()[-3000:]}")
+            self.fail(n, f"the server ended with {self.server.proc.returncode}: {last_words(self.server)}")
         if not fired and not clean:
             self.fail(n, f"nothing failed, and yet: {run.failed}")
         try:
@@ -66,7 +73,7 @@ class Memory:
             raise Problem(f"the server said: {said[:5]}")
         status = self.server.stop()
         if status != 0:
-            raise Problem(f"the server ended with {status}: {self.server.log()[-3000:]}")
+            raise Problem(f"the server ended with {status}: {last_words(self.server)}")
         self.server = self.place.start(faulty=False)
         verify(self.ledger, [self.server.addr])
         verify_lists(self.ledger, self.server.addr)
