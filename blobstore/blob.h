@@ -62,6 +62,9 @@ int blob_open(struct blobs *b, const struct digest *d, const struct blob_info *i
  * question to blob_info). */
 int blob_link_create(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
                      struct err_detail *detail) must_check;
+/* blob_create_inline and blob_link_create of a small blob (<= BLOB_INLINE_MAX) in one go. */
+int blob_create_linked(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
+                       struct str bytes, struct err_detail *detail) must_check;
 int blob_link_exists(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
                      struct err_detail *detail) must_check;
 int blob_link_exists_nowait(struct blobs *b, struct str repo, const struct digest *d,

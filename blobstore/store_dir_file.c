@@ -159,15 +159,6 @@ static int link_once(const struct dir_file *f, int folder, const char *leaf)
     return linkat(AT_FDCWD, path, folder, leaf, AT_SYMLINK_FOLLOW);
 }
 
-/* The object is there, by us or by another: makes it durable and remembers it (D5). */
-static void settle(struct store_dir *sd, const struct dir_path *p, int folder,
-                   const struct stat *st, enum store_class cls)
-{
-    if (dir_class_durable(cls) && !dir_known(sd, p, st))
-        dir_sync_entries(folder);
-    dir_remember(sd, p, st);
-}
-
 void dir_file_unname(struct store_dir *sd, struct dir_file *f, const struct dir_path *p)
 {
     struct stat before, after;
@@ -188,33 +179,57 @@ static int link_failed(int errno_value, const struct dir_path *p, struct err_det
     return errno_value == EIO || errno_value == EINTR || r == -ERR_UNAVAIL ? -ERR_UNKNOWN : r;
 }
 
-int dir_file_link(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,
-                  enum store_class cls, struct err_detail *detail)
+int dir_link_make(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,
+                  struct dir_link *ret, struct err_detail *detail)
 {
     const char *leaf = p->at + p->leaf;
-    struct stat st;
 
     for (unsigned i = 0; i < DIR_TRIES; i++) {
         int folder auto_fd = -1;
-        int r = dir_enter(sd, p, true, dir_class_durable(cls), &folder, detail);
+        int r = dir_enter(sd, p, true, false, &folder, detail);
 
         if (r < 0)
             return r;
+        *ret = DIR_LINK_NONE;
         if (link_once(f, folder, leaf) == 0) {
-            /* Nothing may fail here (D3). Not knowing the inode only costs a sync later. */
-            if (fstat(f->fd, &st) == 0)
-                settle(sd, p, folder, &st, cls);
-            else if (dir_class_durable(cls))
-                dir_sync_entries(folder);
+            /* Not knowing the inode only costs a sync later. */
+            ret->seen = fstat(f->fd, &ret->st) == 0;
+            ret->folder = fd_steal(&folder);
             return 0;
         }
         if (errno == EEXIST) {
-            if (fstatat(folder, leaf, &st, AT_SYMLINK_NOFOLLOW) == 0)
-                settle(sd, p, folder, &st, cls);
+            ret->seen = fstatat(folder, leaf, &ret->st, AT_SYMLINK_NOFOLLOW) == 0;
+            ret->folder = fd_steal(&folder);
             return -ERR_EXISTS;
         }
         if (errno != ENOENT) /* the folder was emptied and removed meanwhile */
             return link_failed(errno, p, detail);
     }
     return err_set(detail, -ERR_IO, "cannot link %s: its folder keeps vanishing", p->at);
+}
+
+int dir_link_settle(struct store_dir *sd, const struct dir_path *p, enum store_class cls,
+                    struct dir_link *l, struct err_detail *detail)
+{
+    int folder auto_fd = fd_steal(&l->folder);
+
+    if (dir_class_durable(cls) && !(l->seen && dir_known(sd, p, &l->st))) {
+        dir_sync_entries(folder);
+        /* Its own folder first: that is mostly the one wait, and what is above went with it. */
+        if (dir_sync_ancestors(sd, p, detail) < 0)
+            return -ERR_UNKNOWN;
+    }
+    if (l->seen)
+        dir_remember(sd, p, &l->st);
+    return 0;
+}
+
+int dir_file_link(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,
+                  enum store_class cls, struct err_detail *detail)
+{
+    struct dir_link l;
+    int r = dir_link_make(sd, f, p, &l, detail);
+    int settled = r == 0 || r == -ERR_EXISTS ? dir_link_settle(sd, p, cls, &l, detail) : 0;
+
+    return settled < 0 ? settled : r;
 }

@@ -5,7 +5,9 @@
  *       symbolic link followed. Only a bare stat may pass one: its answer is used for nothing but
  *       "absent", or for an inode that this process reached before without a link.
  *   D2  An object appears by one linkat of a file whose bytes are synced.
- *   D3  Whatever can fail is done before the link; after it only syncs remain.
+ *   D3  Whatever can fail is done before the link; after it only syncs remain: the object's folder,
+ *       then what is above it. They come after the link because one journal commit then mostly
+ *       serves them all.
  *   D4  A failed sync stops the process: the kernel may have dropped the pages, so nothing that
  *       this process believes can be trusted. Only "no space" on a file that has no name yet is an
  *       error like others.
@@ -90,6 +92,9 @@ int dir_openat(const struct store_dir *sd, const char *path, int flags);
  * `durable`. */
 int dir_enter(struct store_dir *sd, const struct dir_path *p, bool make, bool durable, int *ret_fd,
               struct err_detail *detail) must_check;
+/* Makes every entry on the way to the key's folder durable, once for each process. */
+int dir_sync_ancestors(struct store_dir *sd, const struct dir_path *p,
+                       struct err_detail *detail) must_check;
 void dir_forget_folder(struct store_dir *sd, const char *folder);
 
 bool dir_known(const struct store_dir *sd, const struct dir_path *p, const struct stat *st);
@@ -120,8 +125,21 @@ int dir_file_take(int folder, const char *name, struct dir_file *ret,
 /* Removes files of the folder that nobody holds and whose name `wanted` (NULL: all) accepts. */
 int dir_file_sweep(int folder, bool (*wanted)(const char *name, const void *arg), const void *arg,
                    struct err_detail *detail) must_check;
-/* Links the file, whose bytes are synced, to the key: 0 (durable by class), -ERR_EXISTS (likewise),
- * other. The file keeps the name it had. */
+/* The link in two steps, so that many creates can share their waits: make gives the file, whose
+ * bytes are synced, the name of the key: 0, -ERR_EXISTS, or another error; after the first two,
+ * settle makes what stands there durable by class (0, or -ERR_UNKNOWN when a folder above cannot
+ * even be opened). The file keeps the name it had. */
+struct dir_link {
+    int folder;     /* open between the two steps */
+    struct stat st; /* of the object, when seen */
+    bool seen;
+};
+#define DIR_LINK_NONE ((struct dir_link){.folder = -1})
+int dir_link_make(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,
+                  struct dir_link *ret, struct err_detail *detail) must_check;
+int dir_link_settle(struct store_dir *sd, const struct dir_path *p, enum store_class cls,
+                    struct dir_link *l, struct err_detail *detail) must_check;
+/* Both at once. */
 int dir_file_link(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,
                   enum store_class cls, struct err_detail *detail) must_check;
 /* Removes the other name of a linked file. That changes the inode, by which the object is known

@@ -280,6 +280,11 @@ static int make_folders(struct store_dir *sd, const char *folder)
     }
 }
 
+int dir_sync_ancestors(struct store_dir *sd, const struct dir_path *p, struct err_detail *detail)
+{
+    return sync_ancestors(sd, p->folder, detail);
+}
+
 int dir_enter(struct store_dir *sd, const struct dir_path *p, bool make, bool durable, int *ret_fd,
               struct err_detail *detail)
 {

@@ -183,10 +183,9 @@ static int finish(struct upload *u, uint64_t link_u, struct err_detail *detail)
 static int close_small(struct upload *u, const struct digest *d, uint64_t link_u,
                        struct err_detail *detail)
 {
-    int r = blob_create_inline(u->us->blobs, d, buf_str(&u->bytes), detail);
+    int r =
+        blob_create_linked(u->us->blobs, buf_str(&u->repo), d, link_u, buf_str(&u->bytes), detail);
 
-    if (r == 0)
-        r = blob_link_create(u->us->blobs, buf_str(&u->repo), d, link_u, detail);
     if (r < 0)
         return r;
     upload_end(u);
