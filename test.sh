@@ -2,7 +2,8 @@
 # Installs what is missing and runs the tests.
 #
 #   ./test.sh          gcc build, lints, unit, store and API tests, the same under ASan and UBSan
-#   ./test.sh all      adds clang, TSan, real clients, the conformance suites, Go clients
+#   ./test.sh all      adds clang, TSan, real clients, nginx and HAProxy in front, the
+#                      conformance suites, Go clients
 #   ./test.sh fuzz     fuzzes each target for FUZZ_SECONDS (default 60), see tests/fuzz/run.sh
 #   ./test.sh matrix   compilers x build types, for a table kept by hand
 #
@@ -16,7 +17,7 @@ readonly LOGS=$HERE/build-logs
 readonly FAILURE_LINES_MAX=60
 # Whole seconds a suite may take before it is ended and counts as failed.
 readonly BUILD_SECONDS_MAX=600 MESON_SECONDS_MAX=900 API_SECONDS_MAX=600
-readonly CLIENTS_SECONDS_MAX=1200 CONFORMANCE_SECONDS_MAX=1200 SELFTEST_SECONDS_MAX=300
+readonly CLIENTS_SECONDS_MAX=1200 PROXY_SECONDS_MAX=900 CONFORMANCE_SECONDS_MAX=1200 SELFTEST_SECONDS_MAX=300
 # Beside the fuzzing itself: reading the corpus, replaying a crash.
 readonly FUZZ_SECONDS_BESIDE=60
 
@@ -122,6 +123,8 @@ clients() {
     suite go-clients "$CLIENTS_SECONDS_MAX" "$HERE/test.sh" --step go_clients
     STOWAGE=$HERE/build/stowage suite clients "$CLIENTS_SECONDS_MAX" \
         "$python" "$HERE/tests/clients/run.py" --path "$HERE/build-clients"
+    suite proxy "$PROXY_SECONDS_MAX" "$python" "$HERE/tests/proxy/run.py" \
+        --stowage "$HERE/build/stowage" --path "$HERE/build-clients"
 }
 
 # Says itself what is missing; what it brings is tested by the suite clients.
@@ -174,7 +177,7 @@ main() {
     case $tier in
     quick) ;;
     all | matrix | fuzz) tiers="build test all" ;;
-    *) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
     rm -rf "$LOGS"
     mkdir -p "$LOGS"

@@ -7,6 +7,7 @@ socket and is used by one thread; every wait ends after `timeout` seconds.
 
 import json
 import socket
+import ssl
 
 HEAD_MAX = 1 << 20
 BODY_MAX = 1 << 30
@@ -56,7 +57,8 @@ class Response:
 
 
 class Conn:
-    """One connection. addr is ("tcp", host, port) or ("unix", path)."""
+    """One connection. addr is ("tcp", host, port), ("tls", host, port, file of the authority's
+    certificate) or ("unix", path)."""
 
     def __init__(self, addr, timeout=30):
         self.addr = addr
@@ -65,8 +67,11 @@ class Conn:
             self.sock.settimeout(timeout)
             self.sock.connect(addr[1])
         else:
-            self.sock = socket.create_connection(addr[1:], timeout=timeout)
+            self.sock = socket.create_connection(addr[1:3], timeout=timeout)
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if addr[0] == "tls":
+            trust = ssl.create_default_context(cafile=addr[3])
+            self.sock = trust.wrap_socket(self.sock, server_hostname=addr[1])
         self.buf = b""
         self.used = 0
         self.ended = False
@@ -76,7 +81,7 @@ class Conn:
         try:
             self.sock.sendall(data)
             return True
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
             return False
 
     def _more(self):
@@ -99,7 +104,7 @@ class Conn:
         head, self.buf = self.buf.split(mark, 1)
         return head
 
-    def _exactly(self, n):
+    def exactly(self, n):
         if n > BODY_MAX:
             raise Broken(f"Content-Length of {n}")
         parts, have = [self.buf], len(self.buf)
@@ -120,8 +125,8 @@ class Conn:
                 while self._until(b"\r\n"):
                     pass
                 return b"".join(out)
-            out.append(self._exactly(size))
-            self._exactly(2)
+            out.append(self.exactly(size))
+            self.exactly(2)
 
     def _head(self, resp):
         lines = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
@@ -156,7 +161,7 @@ class Conn:
         elif length is not None:
             if not length.isdigit():
                 raise Broken(f"Content-Length {length!r}")
-            resp.framing, resp.body = "length", self._exactly(int(length))
+            resp.framing, resp.body = "length", self.exactly(int(length))
         else:
             resp.framing = "close"
             try:

@@ -171,7 +171,7 @@ S3 = "comes with the S3 store: a directory has no URLs to redirect to"
 TAGLOG = "comes with the rules of the tag log"
 
 LATER = {
-    "R26": "relative URLs serve every client; absolute ones come with the token realm",
+    "R26": "by configuration: tests/proxy; from a trusted proxy: comes with the token realm",
     "R22": AUTH,
     **{f"R{n}": AUTH for n in range(110, 120)},
     **{f"R{n}": S3 for n in range(40, 48)},

@@ -2,11 +2,17 @@
 """Black-box tests of the registry's HTTP API.
 
     tests/api/run.py [--stowage BIN] [--url URL] [--only PATTERN] [--jobs N] [--slow] [-v]
+    tests/api/run.py --url URL --behind EXTERNAL_URL [--cacert FILE]
 
 Without --url the cases start `stowage serve` themselves (binary: --stowage, $STOWAGE or
 build/stowage). With --url they drive a registry that already runs; cases that need a server or a
 root directory of their own are then skipped, each with its reason. --only takes words separated by
 commas: a part of a case's name, or a requirement (R54). --slow adds the cases that mostly wait.
+
+--behind says that --url is a proxy's (http or https, with --cacert), and what the server's
+--external-url is: "" (proxy that adds no path), /registry or https://host:port/registry. Requests
+then go below that path and every Location and Link must begin with it. Cases that write bytes to a
+connection themselves are skipped: the proxy would answer them.
 
 Every failing case is one line: what was sent, what was expected, what came. The last line is
 `N passed, N failed, N skipped`; the status is 0 when nothing failed.
@@ -94,6 +100,8 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("--stowage", default=os.environ.get("STOWAGE"))
     ap.add_argument("--url", help="drive this registry instead of starting one")
+    ap.add_argument("--behind", metavar="EXTERNAL_URL")
+    ap.add_argument("--cacert", metavar="FILE")
     ap.add_argument("--only", default="")
     ap.add_argument("--jobs", type=int, default=4)
     ap.add_argument("--slow", action="store_true")
@@ -105,7 +113,8 @@ def main():
     elif not os.access(binary, os.X_OK):
         sys.exit(f"no server at {binary}: give --stowage BIN, $STOWAGE or --url URL")
     cases = [c for c in harness.load_cases() if chosen(c, args.only) and (args.slow or not c.slow)]
-    world = harness.World(os.path.abspath(binary) if binary else None, args.url)
+    binary = os.path.abspath(binary) if binary else None
+    world = harness.World(binary, args.url, args.cacert, args.behind)
     try:
         counts = run_all(world, cases, max(1, args.jobs), args.verbose)
     finally:

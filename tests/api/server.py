@@ -28,11 +28,14 @@ def clean_env():
     return env
 
 
-def parse_address(text):
-    """("tcp", host, port) or ("unix", path) of an announced address."""
+def parse_address(text, authority=None):
+    """("tcp", host, port) or ("unix", path) of an announced address; ("tls", host, port, file of
+    the authority's certificate) of one with https."""
     if text.startswith("unix:"):
         return ("unix", text[5:])
     host, _, port = text.split("//", 1)[-1].rstrip("/.,").rpartition(":")
+    if text.startswith("https://"):
+        return ("tls", host.strip("[]"), int(port), authority)
     return ("tcp", host.strip("[]"), int(port))
 
 

@@ -14,7 +14,7 @@ def setup(ctx):
 
 
 def crane(ctx, *words):
-    return ctx.run("crane", "--insecure", *words)
+    return ctx.run("crane", *(("--insecure",) if ctx.plain else ()), *words)
 
 
 def push_sample(ctx, what, name):

@@ -14,7 +14,8 @@ def setup(ctx):
     ctx.program("regctl")
     ctx.env["REGCTL_CONFIG"] = ctx.path("regctl.json")
     version = ctx.version_line("regctl", "version", "--format", "regctl {{.VCSTag}}")
-    ctx.run("regctl", "registry", "set", "--tls", "disabled", "--skip-check", ctx.registry.address)
+    tls = "disabled" if ctx.plain else "enabled"
+    ctx.run("regctl", "registry", "set", "--tls", tls, "--skip-check", ctx.registry.address)
     return version
 
 
@@ -43,8 +44,9 @@ def push_in_chunks(ctx):
     """Blobs over a limit go as PATCH requests with Content-Range."""
     repo, content = ctx.repo("chunks"), noise(ctx.run_id + "chunks", 700_001)
     env = {"REGCTL_CONFIG": ctx.path("chunks.json")}
-    regctl(ctx, "registry", "set", "--tls", "disabled", "--skip-check", "--blob-max", "100000",
-           "--blob-chunk", "65536", ctx.registry.address, env=env)  # fmt: skip
+    regctl(ctx, "registry", "set", "--tls", "disabled" if ctx.plain else "enabled", "--skip-check",
+           "--blob-max", "100000", "--blob-chunk", "65536", ctx.registry.address,
+           env=env)  # fmt: skip
     out = regctl(ctx, "blob", "put", f"{ctx.registry.address}/{repo}", env=env, stdin=content)
     check_equal(out.out.strip(), digest_of(content), "digest regctl reports")
     sample, other = ctx.samples.get("image"), ctx.repo("chunked-image")

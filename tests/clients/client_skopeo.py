@@ -21,7 +21,8 @@ def skopeo(ctx, *words):
 def copy(ctx, source, target, *words):
     """Copies; returns the digest skopeo says it wrote."""
     file = ctx.path("digest")
-    skopeo(ctx, "copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false",
+    verify = "false" if ctx.plain else "true"
+    skopeo(ctx, "copy", "-q", f"--src-tls-verify={verify}", f"--dest-tls-verify={verify}",
            "--digestfile", file, *words, source, target)  # fmt: skip
     return ctx.read("digest").decode().strip()
 

@@ -13,7 +13,8 @@ def prepare(ctx, program):
     registries = ctx.write(
         "registries.conf",
         "unqualified-search-registries = []\n"
-        f'[[registry]]\nlocation = "{ctx.registry.address}"\ninsecure = true\n',
+        f'[[registry]]\nlocation = "{ctx.registry.address}"\n'
+        f"insecure = {'true' if ctx.plain else 'false'}\n",
     )
     storage = ctx.write(
         "storage.conf",

@@ -79,8 +79,11 @@ class Registry:
     def __init__(self, address):
         self.address = address
 
+    def connect(self):
+        return http.client.HTTPConnection(self.address, timeout=HTTP_SECONDS_MAX)
+
     def request(self, method, path, body=None, headers=None):
-        connection = http.client.HTTPConnection(self.address, timeout=HTTP_SECONDS_MAX)
+        connection = self.connect()
         try:
             connection.request(method, path, body=body, headers=headers or {})
             answer = connection.getresponse()
@@ -221,7 +224,10 @@ class Daemon:
 
 
 class Context:
-    """All that one client's cases work with."""
+    """All that one client's cases work with. `plain` says that the registry speaks plain HTTP;
+    else TLS, and every client must trust the certificate by its own means."""
+
+    plain = True
 
     def __init__(self, name, registry, sample_set, path, run_id, scratch, without):
         self.name = name

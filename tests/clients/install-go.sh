@@ -9,9 +9,12 @@ readonly BUILD_SECONDS_MAX=900
 
 # name | module | version | package below the module
 readonly CLIENTS="
-crane   github.com/google/go-containerregistry  v0.22.1  cmd/crane
-regctl  github.com/regclient/regclient          v0.11.7  cmd/regctl
-oras    oras.land/oras                          v1.3.3   cmd/oras
+crane     github.com/google/go-containerregistry  v0.22.1  cmd/crane
+regctl    github.com/regclient/regclient          v0.11.7  cmd/regctl
+oras      oras.land/oras                          v1.3.3   cmd/oras
+notation  github.com/notaryproject/notation       v1.3.2   cmd/notation
+helm      helm.sh/helm/v3                         v3.22.0  cmd/helm
+cosign    github.com/sigstore/cosign/v3           v3.1.3   cmd/cosign
 "
 
 if [ $# -ne 1 ] || [ "$1" = --help ]; then
