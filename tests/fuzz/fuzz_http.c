@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/metrics.h"
 #include "fuzz.h"
 #include "http_oracle.h"
 #include "registry/app.h"
@@ -129,7 +130,11 @@ static void exchange(struct str sent, struct buf *out)
             break;
         buf_added(out, (size_t)n);
     }
-    assert(n == 0 || errno == ECONNRESET); /* neither silence nor an endless answer */
+    if (n < 0 && errno != ECONNRESET) {
+        fprintf(stderr, "silence: %lld requests active, answered so far:\n" STR_FMT "\n",
+                (long long)metric_value(METRIC_http_requests_active), STR_ARG(buf_str(out)));
+        abort();
+    }
 }
 
 /* ---- What was answered. */

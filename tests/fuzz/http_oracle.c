@@ -74,6 +74,9 @@ static void read_header(struct headers *h, struct str line)
         h->odd = true;
         return;
     }
+    /* libmicrohttpd 0.9.75 takes blanks behind a value for part of it. */
+    if (line.at[line.len - 1] == ' ' || line.at[line.len - 1] == '\t')
+        h->odd = true;
     h->name[h->count] = name;
     h->value[h->count++] = trim(str_skip(line, (size_t)colon + 1));
 }
