@@ -78,6 +78,8 @@ int api_page_size(struct req *r, size_t initial, size_t max, size_t *ret)
     *ret = initial;
     if (e == -ERR_NOTFOUND)
         return 0;
+    if (e == -ERR_NOMEM)
+        return e;
     if (e < 0 || text.len == 0)
         return err_set(req_detail(r), -ERR_INVAL, "n must be a number");
     for (size_t i = 0; i < text.len; i++)

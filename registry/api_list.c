@@ -24,14 +24,18 @@ static int add_name(struct str name, void *arg)
     return 0;
 }
 
-static void add_link(struct req *r, struct str path, size_t n, struct str last)
+/* A page without its link would look like the last one. */
+static int add_link(struct req *r, struct str path, size_t n, const struct buf *last)
 {
     struct buf url auto_buf = BUF_INIT(QUERY_VALUE_MAX);
 
     buf_addf(&url, "<%s" STR_FMT "?n=%zu&last=", req_app(r)->url_base, STR_ARG(path), n);
-    url_encode(&url, last, "");
+    url_encode(&url, buf_str(last), "");
     buf_add(&url, STR(">; rel=\"next\""));
+    if (buf_err(last) < 0 || buf_err(&url) < 0)
+        return -ERR_NOMEM;
     req_add_header(r, "Link", buf_str(&url));
+    return 0;
 }
 
 static int query_last(struct req *r, struct buf *out)
@@ -69,8 +73,10 @@ static int tags_list(struct req *r, enum waiting waiting)
     jw_end(&p.w, ']');
     jw_end(&p.w, '}');
     buf_addf(&path, "/v2/" STR_FMT "/tags/list", STR_ARG(req_target(r)->name));
+    if (e == 0)
+        e = buf_err(&path);
     if (e == 0 && more)
-        add_link(r, buf_str(&path), n, buf_str(&p.last));
+        e = add_link(r, buf_str(&path), n, &p.last);
     buf_done(&p.last);
     return e < 0 ? e : req_reply_body(r, 200, "application/json", &body);
 }
@@ -109,7 +115,7 @@ static int catalog_list(struct req *r, enum waiting waiting)
     jw_end(&p.w, ']');
     jw_end(&p.w, '}');
     if (e == 0 && more)
-        add_link(r, STR("/v2/_catalog"), n, buf_str(&p.last));
+        e = add_link(r, STR("/v2/_catalog"), n, &p.last);
     buf_done(&p.last);
     return e < 0 ? e : req_reply_body(r, 200, "application/json", &body);
 }

@@ -142,6 +142,8 @@ static int tags_from_query(struct req *r, struct tags *t)
         e = req_query(r, "tag", i, false, &one);
         if (e == -ERR_NOTFOUND)
             return 0;
+        if (e == -ERR_NOMEM)
+            return e;
         tag = buf_str(&one);
         if (e < 0 || !tag_valid(tag))
             return err_set(req_detail(r), -ERR_INVAL, "a tag in the query is malformed");

@@ -33,6 +33,8 @@ static int filter_read(struct req *r, struct filter *f)
             return 0;
         if (e < 0) {
             buf_done(one);
+            if (e == -ERR_NOMEM)
+                return e;
             return err_set(req_detail(r), -ERR_INVAL, "artifactType is malformed");
         }
         if (one->len)
@@ -86,7 +88,8 @@ static int add_referrer(const struct repo_referrer *ref, void *arg)
     return 0;
 }
 
-static void add_link(struct req *r, const struct filter *f, const char *last)
+/* A page without its link would look like the last one. */
+static int add_link(struct req *r, const struct filter *f, const char *last)
 {
     struct buf url auto_buf = BUF_INIT(REFERRERS_FILTERS_MAX * QUERY_VALUE_MAX);
 
@@ -97,8 +100,10 @@ static void add_link(struct req *r, const struct filter *f, const char *last)
         url_encode(&url, buf_str(&f->text[i]), "");
     }
     buf_add(&url, STR(">; rel=\"next\""));
-    if (buf_err(&url) == 0)
-        req_add_header(r, "Link", buf_str(&url));
+    if (buf_err(&url) < 0)
+        return buf_err(&url);
+    req_add_header(r, "Link", buf_str(&url));
+    return 0;
 }
 
 static int write_page(struct req *r, struct repo *repo, const struct digest *subject,
@@ -111,6 +116,8 @@ static int write_page(struct req *r, struct repo *repo, const struct digest *sub
     struct listing l = {.w = JW_INIT(&body), .filter = f};
     int e = req_query(r, "last", 0, false, &after);
 
+    if (e == -ERR_NOMEM)
+        return e;
     if (e < 0 && e != -ERR_NOTFOUND)
         return err_set(req_detail(r), -ERR_INVAL, "last is malformed");
     buf_add(&body,
@@ -122,8 +129,8 @@ static int write_page(struct req *r, struct repo *repo, const struct digest *sub
     if (f->count)
         req_add_header(r, "OCI-Filters-Applied", STR("artifactType"));
     if (l.full)
-        add_link(r, f, l.last);
-    return req_reply_body(r, 200, MEDIA_OCI_INDEX, &body);
+        e = add_link(r, f, l.last);
+    return e < 0 ? e : req_reply_body(r, 200, MEDIA_OCI_INDEX, &body);
 }
 
 static int referrers(struct req *r, enum waiting waiting)
