@@ -1,5 +1,6 @@
 #include "registry/maint.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -28,20 +29,21 @@ static void sweep(struct app *app)
 static void maint_main(void *arg)
 {
     struct maint *m = arg;
-    int64_t next_sweep = clock_boot_ms() + MAINT_TRIM_MS; /* soon after the start, then hourly */
+    int64_t next_trim = clock_boot_ms() + MAINT_TRIM_MS;
+    int64_t next_sweep = next_trim; /* soon after the start, then hourly */
 
     mutex_lock(&m->mu);
     while (!m->stop) {
-        int64_t now = clock_boot_ms();
-
-        if (cond_wait_until(&m->stopped, &m->mu, now + MAINT_TRIM_MS))
-            continue;
+        if (cond_wait_until(&m->stopped, &m->mu, next_trim))
+            continue; /* woken early */
         mutex_unlock(&m->mu);
         uploads_trim(m->app->uploads);
+        malloc_trim(0);
         if (clock_boot_ms() >= next_sweep) {
             sweep(m->app);
             next_sweep = clock_boot_ms() + MAINT_SWEEP_MS;
         }
+        next_trim = clock_boot_ms() + MAINT_TRIM_MS;
         mutex_lock(&m->mu);
     }
     mutex_unlock(&m->mu);
