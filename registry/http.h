@@ -25,8 +25,10 @@
 #define HTTP_IDLE_SECONDS 120 /* R150: above the 90 s that Go clients keep idle connections */
 #define HTTP_DISCARD_MAX  (64u << 20) /* body bytes read and dropped after an early error (R152) */
 #define HTTP_STREAM_BUFFER_MIN                                                                     \
-    (16u << 10) /* an upload hands over buffers of this size when it is slow ... */
+    (8u << 10) /* an upload hands over buffers of this size when it is slow ... */
 #define HTTP_STREAM_BUFFER_MAX (256u << 10) /* ... up to this when it is fast; two per upload */
+#define HTTP_STREAM_MEMORY_MAX                                                                     \
+    (32u << 20) /* what buffers above the minimum take together; then no more grow */
 #define HTTP_BODY_MEMORY_MAX                                                                       \
     (96u << 20) /* gathered bodies of all requests together; above: 503                            \
                  */

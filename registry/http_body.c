@@ -10,6 +10,9 @@
 #include "registry/http_internal.h"
 
 #define FAST_FLUSH_NS 50000000 /* a buffer filled within this makes the next one twice as large */
+#define GATHER_EXACT_MAX                                                                           \
+    (64u << 10) /* a body announced up to this gets its memory in one piece                        \
+                 */
 
 static void call_begin(struct req *r)
 {
@@ -30,7 +33,10 @@ static void call_data(struct req *r)
         return;
     e = r->target.route->data(r, buf_str(&r->drain));
     metric_add(METRIC_http_received_bytes_total, (int64_t)r->drain.len);
-    buf_clear(&r->drain);
+    if (r->flush_at > HTTP_STREAM_BUFFER_MIN)
+        buf_clear(&r->drain);
+    else
+        buf_done(&r->drain); /* a slow client holds one buffer, not two */
     if (e < 0)
         r->stream_err = e;
 }
@@ -163,38 +169,62 @@ enum MHD_Result body_discard(struct req *r, size_t *size)
     return r->discarded > HTTP_DISCARD_MAX ? MHD_NO : MHD_YES;
 }
 
+static void drop_body(struct req *r)
+{
+    atomic_fetch_sub(&r->http->gathered, (long long)r->body.len);
+    buf_done(&r->body);
+}
+
 /* Gathers into memory; what passes the route's maximum, or the memory of all bodies, turns into an
  * answer and the rest is dropped. */
 enum MHD_Result body_gather(struct req *r, const char *data, size_t *size)
 {
     long long all = atomic_fetch_add(&r->http->gathered, (long long)*size) + (long long)*size;
+    size_t before = r->body.len;
 
+    if (!r->body.at && r->content_length > 0 && r->content_length <= GATHER_EXACT_MAX)
+        (void)buf_reserve(&r->body, (size_t)r->content_length); /* a failure shows at the adding */
     buf_add(&r->body, str_make(data, *size));
     metric_add(METRIC_http_received_bytes_total, (int64_t)*size);
     if (buf_err(&r->body) == 0 && all <= HTTP_BODY_MEMORY_MAX) {
         *size = 0;
         return MHD_YES;
     }
-    atomic_fetch_sub(&r->http->gathered, (long long)*size);
+    atomic_fetch_sub(&r->http->gathered, (long long)(*size - (r->body.len - before)));
     if (all > HTTP_BODY_MEMORY_MAX)
         reply_error(r, -ERR_BUSY);
     else
         reply_error(r, err_set(&r->detail, buf_err(&r->body), "the body is larger than %zu bytes",
                                r->target.route->body_max));
+    drop_body(r);
     r->phase = PHASE_DISCARD;
     return body_discard(r, size);
 }
 
-/* A slow client gets small buffers, a fast one large ones. */
+/* Changes the size at which buffers are handed over, within what all uploads may have. */
+static void set_flush(struct req *r, size_t size)
+{
+    long long more = 2 * ((long long)size - (long long)r->flush_at);
+    long long all = atomic_fetch_add(&r->http->grown, more) + more;
+
+    if (more > 0 && all > HTTP_STREAM_MEMORY_MAX)
+        atomic_fetch_sub(&r->http->grown, more);
+    else
+        r->flush_at = size;
+}
+
+/* A slow client gets small buffers, a fast one large ones. Called when fill is empty and no job
+ * runs. */
 static void adapt_flush(struct req *r)
 {
     int64_t now = clock_boot_ns();
 
-    if (now - r->flushed_ns < FAST_FLUSH_NS)
-        r->flush_at =
-            r->flush_at * 2 > HTTP_STREAM_BUFFER_MAX ? HTTP_STREAM_BUFFER_MAX : r->flush_at * 2;
-    else
-        r->flush_at = HTTP_STREAM_BUFFER_MIN;
+    if (now - r->flushed_ns >= FAST_FLUSH_NS) {
+        set_flush(r, HTTP_STREAM_BUFFER_MIN);
+        buf_done(&r->fill);
+    } else if (r->flush_at < HTTP_STREAM_BUFFER_MAX) {
+        set_flush(r, r->flush_at * 2);
+    }
     r->flushed_ns = now;
 }
 
@@ -253,9 +283,10 @@ bool body_abandon(struct req *r)
 
 void req_free(struct req *r)
 {
-    atomic_fetch_sub(&r->http->gathered, (long long)r->body.len);
+    drop_body(r);
+    if (r->flush_at)
+        set_flush(r, HTTP_STREAM_BUFFER_MIN);
     reply_drop(r);
-    buf_done(&r->body);
     buf_done(&r->header_text);
     buf_done(&r->fill);
     buf_done(&r->drain);

@@ -98,6 +98,7 @@ struct http {
     atomic_int active;     /* requests between headers and completion */
     atomic_int jobs;       /* worker jobs on requests */
     atomic_llong gathered; /* bytes of bodies in memory */
+    atomic_llong grown;    /* bytes that stream buffers may hold above the least size */
 };
 
 /* http_shell.c: the strict framing shell. 0 or -ERR_INVAL with a sentence; fills content_length,
