@@ -199,6 +199,19 @@ void upload_drop_stream(struct upload *u)
     metric_add(METRIC_upload_streams_open, -1);
 }
 
+void upload_count_bytes(struct upload *u)
+{
+    atomic_fetch_add(&u->us->small_bytes, (long long)u->bytes.cap - (long long)u->bytes_counted);
+    u->bytes_counted = u->bytes.cap;
+}
+
+/* In memory while they are few, and while those of all sessions together are. */
+static bool stays_small(const struct upload *u, size_t more)
+{
+    return !u->streaming && u->bytes.len + more <= BLOB_INLINE_MAX &&
+           (u->bytes.len == 0 || atomic_load(&u->us->small_bytes) <= UPLOAD_SMALL_BYTES_MAX);
+}
+
 static void back_to_saved(struct upload *u)
 {
     upload_drop_stream(u); /* resumed from its saved state when next needed */
@@ -240,6 +253,10 @@ int upload_need_stream(struct upload *u, struct err_detail *detail)
         return r;
     u->stream = stream;
     u->streaming = true;
+    buf_truncate(&u->bytes, u->stream_state.len > 0 ? 0 : (size_t)u->saved);
+    if (u->bytes.len == 0)
+        buf_done(&u->bytes);
+    upload_count_bytes(u);
     metric_add(METRIC_upload_streams_open, 1);
     return 0;
 }
@@ -247,6 +264,7 @@ int upload_need_stream(struct upload *u, struct err_detail *detail)
 static int write_small(struct upload *u, struct str bytes)
 {
     buf_add(&u->bytes, bytes);
+    upload_count_bytes(u);
     if (buf_err(&u->bytes) == 0)
         return 0;
     u->bytes.err = 0; /* nothing was added */
@@ -262,7 +280,7 @@ int upload_write(struct upload *u, struct str bytes, struct err_detail *detail)
         return 0;
     if (u->state != UPLOAD_OPEN)
         return unknown(detail);
-    if (!u->streaming && u->bytes.len + bytes.len <= BLOB_INLINE_MAX) {
+    if (stays_small(u, bytes.len)) {
         r = write_small(u, bytes);
     } else {
         r = upload_need_stream(u, detail);
@@ -285,6 +303,7 @@ static void saved_now(struct upload *u, struct buf *state)
     if (!u->streaming)
         return;
     buf_done(&u->bytes); /* the stream has them */
+    upload_count_bytes(u);
     buf_done(&u->stream_state);
     u->stream_state = *state;
     *state = BUF_INIT(0);

@@ -14,7 +14,7 @@
 #define UPLOAD_WAIT_MS        (2 * 3600 * 1000LL)  /* W: entries stay this much longer */
 #define UPLOAD_ROLL_MS        (12 * 3600 * 1000LL) /* a close is rolled forward only while younger */
 #define UPLOAD_CACHED_MAX     1024                 /* sessions kept in memory between requests */
-#define UPLOAD_CACHED_IDLE_MS (300 * 1000LL)       /* then their descriptors are given up */
+#define UPLOAD_CACHED_IDLE_MS (40 * 1000LL)        /* then their descriptors are given up */
 #define UPLOAD_IDENTITY_MAX   1024 /* bytes of an identity; longer ones are a programmer's error */
 
 struct uploads; /* per node */

@@ -7,17 +7,21 @@
 #ifndef STOWAGE_BLOBSTORE_UPLOAD_INTERNAL_H
 #define STOWAGE_BLOBSTORE_UPLOAD_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "base/thread.h"
 #include "blobstore/objlog.h"
 #include "blobstore/upload.h"
 
 #define UPLOAD_BUCKETS          256
 #define UPLOAD_CACHED_BYTES_MAX (16u << 20) /* bytes of small sessions kept between requests */
-#define UPLOAD_SPENT_SETS       1024
-#define UPLOAD_SPENT_WAYS       4
-#define UPLOAD_FRESH_MS         10000 /* an entry is sent within this of a look at the log */
-#define UPLOAD_TRIES_MAX        8     /* of appending beside entries that mean nothing */
-#define UPLOAD_OPS_MAX          (STORE_STREAM_STATE_MAX + 4096) /* bytes of a session's operation */
+#define UPLOAD_SMALL_BYTES_MAX                                                                     \
+    (8u << 20) /* of all sessions not streaming; then they stream earlier */
+#define UPLOAD_SPENT_SETS 1024
+#define UPLOAD_SPENT_WAYS 4
+#define UPLOAD_FRESH_MS   10000 /* an entry is sent within this of a look at the log */
+#define UPLOAD_TRIES_MAX  8     /* of appending beside entries that mean nothing */
+#define UPLOAD_OPS_MAX    (STORE_STREAM_STATE_MAX + 4096) /* bytes of a session's operation */
 #define UPLOAD_SWEEP_MS                                                                            \
     (UPLOAD_IDLE_MS + UPLOAD_WAIT_MS) /* after its last entry an end is swept                      \
                                        */
@@ -55,6 +59,7 @@ struct upload {
     uint64_t saved, size;
     struct hasher hasher, saved_hasher;
     struct buf bytes;
+    size_t bytes_counted; /* of bytes, in uploads.small_bytes */
     bool streaming;
     struct buf stream_state;     /* JSON, of the last saved entry; empty: none */
     struct store_stream *stream; /* NULL: resumed when next needed */
@@ -69,6 +74,7 @@ struct uploads {
     struct blobs *blobs; /* borrowed */
     struct node *node;
     struct store *store;
+    atomic_llong small_bytes; /* memory of all sessions' bytes */
     struct mutex mu;
     struct upload *buckets[UPLOAD_BUCKETS]; /* guarded by mu, as all below */
     struct upload *oldest, *newest;         /* idle sessions */
@@ -130,6 +136,8 @@ int upload_log_read_last(struct objlog *log, uint64_t seq, struct upload_last *r
 /* Opens or resumes the stream; bytes held in memory are written to a new one. */
 int upload_need_stream(struct upload *u, struct err_detail *detail) must_check;
 void upload_drop_stream(struct upload *u);
+/* To be called after bytes grew or shrank. */
+void upload_count_bytes(struct upload *u);
 /* Back to what is acknowledged. */
 void upload_forget_unsaved(struct upload *u);
 /* Over: nothing of it is kept, later use is -ERR_NOTFOUND. */

@@ -79,6 +79,7 @@ void upload_free(struct upload *u)
     objlog_free(u->log);
     buf_done(&u->repo);
     buf_done(&u->bytes);
+    upload_count_bytes(u);
     buf_done(&u->stream_state);
     free(u);
 }
