@@ -69,6 +69,7 @@ class Client(threading.Thread):
         self.tags = 0
         self.acked = self.lost = self.resumed = 0
         self.problem = None
+        self.offsets_hold = True  # what a PATCH acknowledged survives
         self.repos = [f"{name}/a", f"{name}/b/c", "shared"]
         self.used = {r: set() for r in self.repos}  # blobs that manifests may refer to
         self.mine = {r: {} for r in self.repos}  # manifests: digest -> body
@@ -170,6 +171,8 @@ class Client(threading.Thread):
             raise Problem(f"{where}: the upload is unknown after {acked} acknowledged bytes")
         last = int(resp.h("Range").split("-")[1])
         have = last + 1 if last else 0
+        if not self.offsets_hold:
+            acked = 0  # entries of a session are not synced into their folder (design: section 4)
         if not acked <= have <= sent and (have, acked) != (0, 1):
             raise Problem(f"{where}: has {have} bytes; acknowledged {acked}, sent {sent}")
         self.resumed += 1
@@ -181,10 +184,13 @@ class Client(threading.Thread):
         digest = key[2]
         for n in range(20):
             span = {"Content-Range": f"{have}-{len(data) - 1}"} if have < len(data) else {}
-            resp = self.call("PUT", f"{where}?digest={digest}", span, data[have:], others=(404, 416))
+            others = (404, 416) if self.offsets_hold else (400, 404, 416)
+            resp = self.call("PUT", f"{where}?digest={digest}", span, data[have:], others=others)
             if resp is not None and resp.status == 201:
                 return self.note({key: digest}, resp)
             self.note({key: digest}, None)
+            if resp is not None and resp.status == 400:
+                return False  # begins anew: chunks that were acknowledged were lost
             if resp is not None and resp.status == 404 and n == 0:
                 raise Problem(f"{where}: unknown at its first closing PUT")
             if self.rng.random() < 0.2:

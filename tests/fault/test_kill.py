@@ -19,7 +19,7 @@ STILLBORN = 0.1  # this part of the starts is killed before it listens, too
 class Run:
     """Servers on one root that die, and the clients of them."""
 
-    def __init__(self, ctx, name, slots, clients, args=()):
+    def __init__(self, ctx, name, slots, clients, args=(), offsets_hold=True):
         self.ctx = ctx
         self.rng = ctx.random(name)
         self.place = Place(ctx.binary, args=["--workers", "4", *args], fast=not ctx.full)
@@ -34,6 +34,7 @@ class Run:
         for slot in range(slots):
             self.start(slot)
         for c in self.clients:
+            c.offsets_hold = offsets_hold
             c.start()
 
     def start(self, slot):
