@@ -51,7 +51,8 @@ int cmd_help(const struct config *config, const struct opt_list *args)
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         buf_addf(&text, "  stowage %s%s%s\n      %s\n", commands[i].name,
                  commands[i].args[0] ? " " : "", commands[i].args, commands[i].help);
-    buf_add(&text, STR("\nOptions (each also as an environment variable: --root is STOWAGE_ROOT):\n"));
+    buf_add(&text,
+            STR("\nOptions (each also as an environment variable: --root is STOWAGE_ROOT):\n"));
     opt_help(config_specs, config_spec_count, &text);
     print(&text);
     return EXIT_OK;
