@@ -30,6 +30,8 @@ class Script:
         self.name = name
         self.caller = caller or Caller()
         self.failed = []
+        self.one = self.two = None
+        self.names()
 
     def call(self, method, target, headers=(), body=None, chunks=None, at=0, wanted=(200, 201, 202, 204)):
         """The answer, or None when the call failed in a way that a fault allows."""
@@ -184,39 +186,71 @@ class Script:
             resp = None
         self.note({(b, "b", digest): digest}, resp)
 
-    # ---- the whole
+    # ---- the whole, in parts that can be run alone
+
+    def names(self):
+        self.a, self.b = f"{self.name}/a", f"{self.name}/b"
+        self.config, self.small, self.other = (bytes_of(f"{self.name} {n}", SMALL) for n in range(3))
+        sizes = [LARGE] * 4
+        self.large, self.moved, self.cut_off, self.back = (
+            bytes_of(f"{self.name} {n}", size) for n, size in enumerate(sizes, 4)
+        )
+
+    def small_blobs(self):
+        self.blob(self.a, self.config, "post")
+        self.blob(self.a, self.small, "patch")
+        self.blob(self.a, self.other, "put")
+
+    def large_blobs(self):
+        self.blob(self.a, self.large, "chunks")
+        self.blob(self.a, self.moved, "moved")
+
+    def broken_uploads(self):
+        self.cut(self.a, self.cut_off)
+        self.rolled_back(self.a, self.back)
+        self.cancelled(self.a, self.cut_off)
+
+    def images(self):
+        self.one = self.image(self.a, "one", ["v1"], [self.config, self.small, self.large])
+        self.two = self.image(self.a, "two", ["v2", "v3"], [self.config, self.moved])
+        self.image(self.a, "three", ["v1"], [self.config, self.small])
+        self.index(self.a, "four", [d for d in (self.one, self.two) if d])
+        self.mount(self.a, self.b, oci.digest(self.large))
+
+    def long_entries(self):
+        """Entries that make a checkpoint due."""
+        for n in range(2):
+            notes = {"note": "x" * 50_000, "n": str(n)}
+            subject = {"mediaType": oci.IMAGE, "digest": self.one or oci.ZERO, "size": 1}
+            self.image(self.a, f"big{n}", [], [self.config], annotations=notes, subject=subject)
+
+    def reading(self):
+        self.reads(self.a, self.one, oci.digest(self.large))
+
+    def removals(self):
+        self.delete((self.a, "b", oci.digest(self.other)))
+        if self.two:
+            self.delete((self.a, "t", "v3"))
+            self.delete((self.a, "m", self.two))
+        self.blob(self.a, self.other, "put")
+
+    def prepare(self):
+        """What the parts behind the uploads rest on, with as few calls as can be."""
+        self.large, self.moved = (bytes_of(f"{self.name} {n}", SMALL) for n in (4, 5))
+        for data in (self.config, self.small, self.other, self.large, self.moved):
+            self.blob(self.a, data, "post")
 
     def run(self, cuts=True, big=False):
         """Returns whether every call had success."""
-        a, b = f"{self.name}/a", f"{self.name}/b"
-        config, small, other = (bytes_of(f"{self.name} {n}", SMALL) for n in range(3))
-        large, moved, cut, back = (bytes_of(f"{self.name} {n}", LARGE) for n in range(4, 8))
-        self.blob(a, config, "post")
-        self.blob(a, small, "patch")
-        self.blob(a, large, "chunks")
-        self.blob(a, other, "put")
-        one = self.image(a, "one", ["v1"], [config, small, large])
-        self.blob(a, moved, "moved")
+        self.small_blobs()
+        self.large_blobs()
         if cuts:
-            self.cut(a, cut)
-            self.rolled_back(a, back)
-            self.cancelled(a, cut)
-        two = self.image(a, "two", ["v2", "v3"], [config, moved])
-        self.image(a, "three", ["v1"], [config, small])
-        self.index(a, "four", [d for d in (one, two) if d])
-        if one and big:
-            for n in range(2):
-                notes = {"note": "x" * 50_000, "n": str(n)}
-                subject = {"mediaType": oci.IMAGE, "digest": one, "size": 1}
-                self.image(a, f"big{n}", [], [config], annotations=notes, subject=subject)
-        digest = oci.digest(large)
-        self.mount(a, b, digest)
-        self.reads(a, one, digest)
-        self.delete((a, "b", oci.digest(other)))
-        if two:
-            self.delete((a, "t", "v3"))
-            self.delete((a, "m", two))
-        self.blob(a, other, "put")
+            self.broken_uploads()
+        self.images()
+        if self.one and big:
+            self.long_entries()
+        self.reading()
+        self.removals()
         return not self.failed
 
     def index(self, repo, seed, digests):
