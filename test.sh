@@ -5,7 +5,7 @@
 #   ./test.sh all      adds clang, TSan, real clients, nginx and HAProxy in front, the
 #                      conformance suites, Go clients
 #   ./test.sh fuzz     fuzzes each target for FUZZ_SECONDS (default 60), see tests/fuzz/run.sh
-#   ./test.sh matrix   compilers x build types, for a table kept by hand
+#   ./test.sh matrix   compilers x build types, for a table kept by hand; a layer of 6 GiB
 #
 # Prints seconds and counts of each suite, what is missing by name (a line of a suite's output that
 # begins with "missing"), and at the end one plain line
@@ -158,6 +158,11 @@ fuzz() {
 
 matrix() {
     local compiler type name
+    # What takes too long for everyday: a layer of 6 GiB.
+    if build_suite build-gcc build && go_clients >"$LOGS/go-clients.log" 2>&1; then
+        STOWAGE=$HERE/build/stowage suite clients-big "$CLIENTS_SECONDS_MAX" "$python" \
+            "$HERE/tests/clients/run.py" --path "$HERE/build-clients" --only shapes --big
+    fi
     for compiler in gcc clang-14; do
         for type in debug debugoptimized release; do
             name=$compiler-$type

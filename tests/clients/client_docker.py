@@ -139,6 +139,20 @@ def push_big(ctx):
     check_equal(image_id(ctx, ctx.ref(repo, "1")), before, "image pulled back")
 
 
+def push_tall(ctx):
+    """120 layers: pulled, and pushed to a second repository, for which docker asks for 120 mounts."""
+    sample, repo, other = ctx.samples.get("tall"), ctx.repo("tall"), ctx.repo("tall-again")
+    ctx.registry.seed(repo, "1", sample)
+    docker(ctx, "pull", ctx.ref(repo, "1"))
+    wanted = sample.manifest()["config"]["digest"]
+    check_equal(image_id(ctx, ctx.ref(repo, "1")), wanted, "image pulled")
+    docker(ctx, "tag", ctx.ref(repo, "1"), ctx.ref(other, "1"))
+    ctx.verify(other, "1", push(ctx, ctx.ref(other, "1")))
+    layers = json.loads(ctx.registry.manifest(other, "1")[0])["layers"]
+    check_equal(len(layers), len(sample.manifest()["layers"]), "layers")
+    remove(ctx, wanted)
+
+
 def pull_oci(ctx):
     sample, repo = ctx.samples.get("other"), ctx.repo("oci")
     ctx.registry.seed(repo, "1", sample)
@@ -224,6 +238,7 @@ CASES = (
     ("push to a second repository mounts", push_elsewhere),
     ("build on an image of the registry", build_on_registry_image),
     ("push and pull a big layer", push_big),
+    ("pull and push 120 layers", push_tall),
     ("pull an OCI image", pull_oci),
     ("pull three platforms", pull_platforms),
     ("pull all tags", pull_all_tags),

@@ -3,6 +3,7 @@
 import json
 
 import containers
+import partial
 from containers import run
 from harness import DOCKER_MANIFEST, OCI_MANIFEST, check, check_equal
 
@@ -97,6 +98,14 @@ def pull_all_tags(ctx):
     check_equal(sorted(listed), ["1", "2", "3"], "tags pulled")
 
 
+def pull_tall(ctx):
+    sample, repo = ctx.samples.get("tall"), ctx.repo("tall")
+    ctx.registry.seed(repo, "1", sample)
+    pulled = run(ctx, "pull", "-q", ctx.ref(repo, "1")).lines()[-1]
+    check_equal("sha256:" + pulled, sample.manifest()["config"]["digest"], "image id")
+    run(ctx, "rmi", "-f", pulled)
+
+
 def pull_big(ctx):
     containers.check_pull(ctx, ctx.samples.get("big"), "big")
 
@@ -154,11 +163,13 @@ CASES = (
     ("pull back what was pushed", push_and_pull_back),
     ("push in docker format", push_docker_format),
     ("push zstd layers and pull back", push_zstd),
+    ("pull parts of zstd:chunked layers", partial.pull),
     ("push an imported file system", push_imported),
     ("push to a second repository", push_elsewhere),
     ("build on an image of the registry", build_on_registry_image),
     ("pull by tag and digest", pull),
     ("pull all tags", pull_all_tags),
+    ("pull 120 layers", pull_tall),
     ("pull a big layer", pull_big),
     ("multi-arch index", index),
     ("pull one platform", pull_platform),

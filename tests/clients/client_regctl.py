@@ -162,6 +162,21 @@ def copy_with_referrers(ctx):
     ctx.verify(other, "1", sample.digest)
 
 
+def copy_with_digest_tags(ctx):
+    """Older signatures lie under tags made of a digest; a copy takes them along."""
+    sample, repo, other = ctx.samples.get("image"), ctx.repo("dtags-a"), ctx.repo("dtags-b")
+    ctx.registry.seed(repo, "1", sample)
+    tag = sample.digest.replace(":", "-") + ".sig"
+    ctx.registry.seed(repo, tag, ctx.samples.get("artifact"))
+    referrer = attach(ctx, repo, "1", SBOM, b"beside digest tags")
+    regctl(ctx, "image", "copy", "--referrers", "--digest-tags", ctx.ref(repo, "1"),
+           ctx.ref(other, "1"))  # fmt: skip
+    ctx.verify(other, "1", sample.digest)
+    ctx.verify(other, tag, ctx.samples.get("artifact").digest)
+    found = [entry["digest"] for entry in ctx.registry.referrers(other, sample.digest)]
+    check_equal(found, [referrer], "referrers in the copy")
+
+
 def index_with_subject(ctx):
     sample, repo = ctx.samples.get("multi"), ctx.repo("index-subject")
     ctx.registry.seed(repo, "1", sample)
@@ -243,6 +258,7 @@ CASES = (
     ("make and change an index", make_index),
     ("attach and discover", attach_and_discover, "referrers"),
     ("copy with referrers", copy_with_referrers, "referrers"),
+    ("copy with referrers and digest tags", copy_with_digest_tags, "referrers"),
     ("an index that refers to a subject", index_with_subject, "referrers"),
     ("a sha512 image", sha512, "sha512"),
     ("put, copy and delete a blob", blobs),

@@ -70,6 +70,16 @@ def push_index(ctx):
     check_equal(ctx.registry.manifest(repo, "all")[1], OCI_INDEX, "type")
 
 
+def push_tall(ctx):
+    """120 layers, pulled back by skopeo; other clients pull such an image, too."""
+    sample, repo = ctx.samples.get("tall"), ctx.repo("tall")
+    for _ in range(2):
+        copy(ctx, f"oci:{sample.ref}", docker(ctx, repo, "1"))
+    ctx.verify(repo, "1", sample.digest)
+    copy(ctx, docker(ctx, repo, "1"), f"oci:{ctx.path('tall')}:it")
+    check_equal(verify_layout(ctx.path("tall")), (sample.digest, set(sample.blobs)), "what it pulls")
+
+
 def push_big(ctx):
     sample, repo = ctx.samples.get("big"), ctx.repo("big")
     copy(ctx, f"oci:{sample.ref}", docker(ctx, repo, "1"))
@@ -181,6 +191,7 @@ CASES = (
     ("push in docker format", push_docker_format),
     ("push zstd layers", push_zstd),
     ("push a multi-arch index", push_index),
+    ("push and pull 120 layers", push_tall),
     ("push a big layer", push_big),
     ("pull by tag and digest", pull),
     ("pull a multi-arch index", pull_index),

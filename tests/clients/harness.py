@@ -76,8 +76,9 @@ def children_of(manifest):
 class Registry:
     """The registry under test, seen by our own plain HTTP client."""
 
-    def __init__(self, address):
+    def __init__(self, address, root=None):
         self.address = address
+        self.root = root  # the folder of a node of this run
 
     def connect(self):
         return http.client.HTTPConnection(self.address, timeout=HTTP_SECONDS_MAX)
@@ -225,9 +226,11 @@ class Daemon:
 
 class Context:
     """All that one client's cases work with. `plain` says that the registry speaks plain HTTP;
-    else TLS, and every client must trust the certificate by its own means."""
+    else TLS, and every client must trust the certificate by its own means. `big` adds what takes
+    minutes and 20 GiB."""
 
     plain = True
+    big = False
 
     def __init__(self, name, registry, sample_set, path, run_id, scratch, without):
         self.name = name

@@ -2,7 +2,7 @@
 """Real clients against the registry: push, pull, list, delete, copy, indexes, artifacts.
 
 usage: run.py [--registry HOST:PORT] [--only CLIENT,CLIENT] [--path DIR]
-              [--without FEATURE,FEATURE] [--keep] [--list]
+              [--without FEATURE,FEATURE] [--big] [--keep] [--list]
 
   --registry  a registry that already runs, by plain HTTP; without it a node is started
               from $STOWAGE (default: build/stowage)
@@ -10,6 +10,7 @@ usage: run.py [--registry HOST:PORT] [--only CLIENT,CLIENT] [--path DIR]
   --path      a folder to look for clients in before PATH
   --without   what a foreign registry lacks: referrers, tag-delete, catalog, sha512,
               strict-tags. Cases that need it are counted as skipped
+  --big       adds a layer of 6 GiB, where 20 GiB are free
   --keep      leave the folders of the run in place
   --list      print every case
 
@@ -34,7 +35,10 @@ sys.dont_write_bytecode = True
 import harness  # noqa: E402
 import samples  # noqa: E402
 
-CLIENTS = ("docker", "podman", "skopeo", "buildah", "ctr", "oras", "crane", "regctl")
+CLIENTS = (
+    "docker", "podman", "skopeo", "buildah", "ctr", "oras", "crane", "regctl", "helm", "cosign",
+    "notation", "shapes",
+)  # fmt: skip
 FEATURES = ("referrers", "tag-delete", "catalog", "sha512", "strict-tags")
 NODE_START_SECONDS_MAX = 30
 SANITIZER = re.compile(r"ERROR: \w*Sanitizer|runtime error:|WARNING: ThreadSanitizer")
@@ -87,7 +91,8 @@ class Node:
             sys.exit(f"clients: no program at {program}: build it, or set STOWAGE")
         self.log = os.path.join(scratch, "node.log")
         out = os.path.join(scratch, "node.out")
-        command = [program, "serve", "--root", os.path.join(scratch, "root")]
+        self.root = os.path.join(scratch, "root")
+        command = [program, "serve", "--root", self.root]
         with open(out, "wb") as stdout, open(self.log, "wb") as stderr:
             self.process = subprocess.Popen(
                 command + ["--listen", "127.0.0.1:0"],
@@ -141,7 +146,8 @@ def run_case(context, client, case, without, tally):
     try:
         function(context)
     except harness.Skipped as reason:
-        tally.skips(f"skip {what}", reason)
+        missing = str(reason).startswith("missing: ")
+        tally.skips("missing" if missing else f"skip {what}", str(reason).removeprefix("missing: "))
     except harness.Failed as failure:
         tally.fails(what, failure)
     except Exception:  # noqa: BLE001 - a broken test is a failing test
@@ -179,6 +185,7 @@ def parse_arguments():
     parser.add_argument("--only", default=",".join(CLIENTS))
     parser.add_argument("--path")
     parser.add_argument("--without", default="")
+    parser.add_argument("--big", action="store_true")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
@@ -209,7 +216,8 @@ def run_all(arguments, scratch, tally):
     path = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/sbin:/sbin"
     if arguments.path:
         path = f"{os.path.abspath(arguments.path)}:{path}"
-    registry = harness.Registry(address)
+    registry = harness.Registry(address, node.root if node else None)
+    harness.Context.big = arguments.big
     sample_set = samples.Samples(os.path.join(scratch, "samples"), run_id)
     try:
         for name in arguments.only:

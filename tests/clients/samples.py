@@ -21,6 +21,7 @@ REF_NAME = "org.opencontainers.image.ref.name"
 CREATED = "2020-01-01T00:00:00Z"
 ACCEPT_ANYTHING = '{"default":[{"type":"insecureAcceptAnything"}]}'
 BIG_BYTES = 24 << 20
+TALL_LAYERS = 120
 PLATFORMS = (("amd64", None), ("arm64", "v8"), ("arm", "v7"))
 
 
@@ -153,6 +154,11 @@ class Samples:
 
     def build_big(self, sample):
         layers = [self.layer("huge", BIG_BYTES)]
+        return sample.finish(sample.add_image("amd64", None, layers))
+
+    def build_tall(self, sample):
+        """As many layers as clients bear: docker takes 127."""
+        layers = [self.layer(f"floor{number}") for number in range(TALL_LAYERS)]
         return sample.finish(sample.add_image("amd64", None, layers))
 
     def build_other(self, sample):
