@@ -8,6 +8,7 @@ answer was lost or said that the outcome is unknown.
 
 import hashlib
 import threading
+import time
 
 import http1
 from faults import Problem
@@ -64,7 +65,12 @@ def honest(resp):
 class Ledger:
     def __init__(self):
         self.lock = threading.Lock()
+        self.begin = time.monotonic()
         self.keys = {}
+        self.said = {}  # what was noted about a key, for complaints
+
+    def _note(self, key, text):
+        self.said.setdefault(key, []).append(f"{time.monotonic() - self.begin:.3f} {text}")
 
     def possible(self, key):
         with self.lock:
@@ -94,6 +100,7 @@ class Ledger:
             for key, value in changes.items():
                 old = frozenset() if sure else self.keys.get(key, frozenset([None]))
                 self.keys[key] = old | {value}
+                self._note(key, f"{'is' if sure else 'may be'} {str(value)[:15]}")
 
     def drop_manifest(self, repo, digest, sure, owner=lambda tag: True):
         """The manifest and every tag on it go."""
@@ -107,6 +114,7 @@ class Ledger:
                     continue
                 new = frozenset(None if v == digest else v for v in old)
                 self.keys[key] = new if sure else old | new
+                self._note(key, f"{'lost' if sure else 'may have lost'} {digest[:15]}")
 
     def judge(self, key, got, settle):
         """A read answered `got`. With settle nothing can be on its way any more, so it is the value
@@ -114,8 +122,12 @@ class Ledger:
         with self.lock:
             old = self.keys.get(key, frozenset([None]))
             if got not in old:
-                raise Problem(f"{'/'.join(key)}: possible is {sorted(map(str, old))}, but got {got}")
-            if settle:
+                self._note(key, f"read {str(got)[:15]}")
+                said = "; ".join(self.said[key][-12:])
+                raise Problem(f"{'/'.join(key)}: possible is {sorted(map(str, old))}, but got {got} ({said})")
+            # A blob whose link was made and whose record was not appears here once another
+            # repository brings the record: its push may still have success.
+            if settle and not (key[1] == "b" and got is None):
                 self.keys[key] = frozenset([got])
 
 

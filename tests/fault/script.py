@@ -24,7 +24,8 @@ def bytes_of(seed, size):
 class Script:
     """One run in repositories of its own. `failed` counts the calls without success."""
 
-    def __init__(self, ledger, addrs, name, caller=None):
+    def __init__(self, ledger, addrs, name, caller=None, unknown=UNKNOWN):
+        self.unknown = unknown
         self.ledger = ledger
         self.addrs = addrs
         self.name = name
@@ -43,7 +44,7 @@ class Script:
         if resp.status in wanted:
             return resp
         self.failed.append(f"{resp.sent}: {resp.show()}")
-        if resp.status in UNKNOWN or self.failed[:-1]:
+        if resp.status in self.unknown or (resp.status < 500 and self.failed[:-1]):
             return None  # what follows a failed step may be refused for good reasons
         raise Problem(f"{resp.sent}: {resp.show()}")
 

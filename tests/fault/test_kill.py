@@ -19,10 +19,10 @@ STILLBORN = 0.1  # this part of the starts is killed before it listens, too
 class Run:
     """Servers on one root that die, and the clients of them."""
 
-    def __init__(self, ctx, name, slots, clients, args=(), offsets_hold=True):
+    def __init__(self, ctx, name, slots, clients, args=(), offsets_hold=True, root=None):
         self.ctx = ctx
         self.rng = ctx.random(name)
-        self.place = Place(ctx.binary, args=["--workers", "4", *args], fast=not ctx.full)
+        self.place = Place(ctx.binary, args=["--workers", "4", *args], fast=not ctx.full, root=root)
         self.ledger = Ledger()
         self.world = World(slots)
         self.servers = [self.place.make(faulty=False) for _ in range(slots)]
