@@ -137,7 +137,8 @@ int api_upload_data(struct req *r, struct str bytes)
     return upload_write(t->upload, bytes, req_detail(r));
 }
 
-/* The client vanished, or a write failed: what is written is kept as far as it can be saved. */
+/* The client vanished, or a write failed: what is written is kept as far as it can be saved; but
+ * that of a POST which brings the blob itself, whose session nobody was told, is of no use. */
 void api_upload_gone(struct req *r)
 {
     struct transfer *t = req_state(r);
@@ -145,7 +146,11 @@ void api_upload_gone(struct req *r)
 
     if (!t)
         return;
-    if (t->upload && !(t->has_range && t->received > t->expected)) {
+    if (t->upload && t->has_digest) {
+        e = upload_rollback(t->upload, NULL);
+        if (e < 0)
+            log_debug("upload.not_dropped", KV_S("error", err_name(e)));
+    } else if (t->upload && !(t->has_range && t->received > t->expected)) {
         e = upload_save(t->upload, NULL);
         if (e < 0)
             log_debug("upload.not_saved", KV_S("error", err_name(e)));
