@@ -128,6 +128,7 @@ void repo_free(struct repo *r)
     replica_free(r->replica);
     state_free(r->state);
     omap_free(r->batch.removed);
+    omap_free(r->batch.touched);
     free(r);
 }
 

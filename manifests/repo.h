@@ -15,9 +15,11 @@
 #include "blobstore/blob.h"
 #include "manifests/manifest.h"
 #include "manifests/name.h"
+#include "manifests/taglog.h"
 
 #define REPO_MEDIA_TYPE_MAX 255
 #define REPO_TAGS_PUT_MAX   64   /* R83 */
+#define REPO_SETS_MAX       256  /* tags in one repo_set_tags */
 #define REPOS_CACHED_MAX    4096 /* open repositories in memory, least recently used go first */
 #define REPOS_CACHED_BYTES                                                                         \
     (64u << 20) /* and their states together (a single larger one stays alone) */
@@ -92,9 +94,18 @@ struct repo_who {
     struct str by, req;
 };
 
+/* What a refused change met: -ERR_CONDITION, -ERR_MISSING_REF of repo_set_tags. */
+struct repo_refusal {
+    char tag[TAG_MAX_LEN + 1]; /* empty: the manifest itself */
+    bool present;              /* is digest what is there? */
+    struct digest digest;
+};
+
 /* Stores the manifest's bytes and commits `put` with tags (none: by digest alone).
  * -ERR_MISSING_REF: *ret_missing (buf) gets the digest texts that are missing, each followed by a
  * line feed (at most REPO_MISSING_MAX). A push that changes nothing commits nothing and answers 0.
+ * -ERR_CONDITION: a tag (without tags: the manifest) is not what condition asks for at the position
+ * of the entry; the manifest's bytes may have been stored.
  */
 #define REPO_MISSING_MAX 1000
 struct repo_put {
@@ -103,11 +114,23 @@ struct repo_put {
     struct digest digest;
     const struct str *tags;
     size_t tag_count;
+    const struct taglog_if *condition; /* NULL: none */
+    struct repo_refusal *refusal;      /* NULL: not asked for */
 };
 int repo_put(struct repo *r, const struct repo_put *put, const struct repo_who *who,
              struct buf *ret_missing, struct err_detail *detail) must_check;
 int repo_delete_tag(struct repo *r, struct str tag, const struct repo_who *who,
                     struct err_detail *detail) must_check; /* -ERR_NOTFOUND */
+/* -ERR_NOTFOUND comes before -ERR_CONDITION. */
+int repo_delete_tag_if(struct repo *r, struct str tag, const struct taglog_if *condition,
+                       const struct repo_who *who, struct repo_refusal *refusal,
+                       struct err_detail *detail) must_check;
+/* Sets and removes tags in one step, all or none; no tag twice (-ERR_INVAL). Removing what is not
+ * there is no error. -ERR_MISSING_REF: a manifest is not present; -ERR_CONDITION. What changes
+ * nothing commits nothing. */
+int repo_set_tags(struct repo *r, const struct taglog_set *sets, size_t count,
+                  const struct repo_who *who, struct repo_refusal *refusal,
+                  struct err_detail *detail) must_check;
 int repo_delete_manifest(struct repo *r, const struct digest *d, const struct repo_who *who,
                          struct err_detail *detail) must_check; /* -ERR_NOTFOUND */
 int repo_unlink_blob(struct repo *r, const struct digest *d, const struct repo_who *who,

@@ -1,163 +1,12 @@
-/* Changes of a repository: validation by the caller's thread (which may ask the store), encoding,
- * and the judgement at the commit point (in memory).
- *
- * A caller validates on a state that was probed after its call began, at log position `seen`. Until
- * its entry is created the state may move: the judge then looks again at everything a delete, an
- * unlink or a drop may have ended, and sends the operation back to its caller (-ERR_AGAIN) when a
- * membership no longer stands as it was found. So a ref is recorded only if it was a member at the
- * final position (B14, I13). */
+/* Changes of a repository: validation by the caller's thread (which may ask the store), and
+ * encoding. A caller validates on a state that was probed after its call began, at log position
+ * `seen`; until its entry is created the state may move: see repo_judge.c. */
 #include <assert.h>
 
 #include "base/clock.h"
 #include "manifests/repo_internal.h"
 
 #define LOCKED_REFS 512 /* refs looked up under one hold of the lock */
-
-enum change_kind { CHANGE_PUT, CHANGE_DELETE_TAG, CHANGE_DELETE_MANIFEST, CHANGE_UNLINK };
-
-/* How a descriptor is a member. */
-enum member { MEMBER_NOT, MEMBER_MANIFEST, MEMBER_BY_REFS, MEMBER_BY_LINK };
-
-struct member_ref {
-    enum member how;
-    uint64_t u;    /* the link that was found, or would have been */
-    uint32_t slot; /* of the store's answer, while asking */
-};
-
-struct repo_change {
-    struct replica_op op; /* first: the replica knows this one */
-    enum change_kind kind;
-    uint64_t seen; /* position of the state it was validated on */
-    struct digest digest;
-    struct str tag;
-    const struct repo_put *put;
-    struct member_ref *refs; /* of the put's manifest, or one of an unlink */
-    bool stored;             /* the manifest's bytes have their record */
-};
-
-/* ---- the judge; under the replica's lock */
-
-static bool still_member(const struct repo *r, const struct digest *d, const struct member_ref *ref)
-{
-    switch (ref->how) {
-    case MEMBER_NOT:
-        return true;
-    case MEMBER_MANIFEST:
-        return state_manifest(r->state, d) != NULL;
-    case MEMBER_BY_REFS:
-        return state_readable(r->state, d);
-    case MEMBER_BY_LINK:
-        return state_link_u(r->state, d) == ref->u;
-    }
-    return false;
-}
-
-static enum replica_verdict done(struct repo_change *c, int result)
-{
-    c->op.result = result;
-    return REPLICA_DONE;
-}
-
-static enum replica_verdict judge_put(struct repo *r, struct repo_change *c)
-{
-    const struct manifest *m = c->put->manifest;
-
-    if (r->batch.unlinks || r->batch.deletes)
-        return REPLICA_LATER;
-    if (r->state->removed > c->seen)
-        for (size_t i = 0; i < m->ref_count; i++)
-            if (!still_member(r, &m->refs[i].digest, &c->refs[i]))
-                return done(c, -ERR_AGAIN);
-    r->batch.puts = true;
-    return REPLICA_TAKE;
-}
-
-static void removed_key(struct buf *out, char kind, struct str what)
-{
-    buf_addc(out, kind);
-    buf_add(out, what);
-}
-
-static bool batch_removes(const struct repo *r, char kind, struct str what)
-{
-    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
-
-    if (!r->batch.removed)
-        return false;
-    removed_key(&key, kind, what);
-    return buf_err(&key) < 0 || omap_get(r->batch.removed, buf_str(&key));
-}
-
-static enum replica_verdict take_removal(struct repo *r, struct repo_change *c, char kind,
-                                         struct str what)
-{
-    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
-    static char mark; /* values are never NULL and never read */
-    int e = 0;
-
-    if (!r->batch.removed)
-        e = omap_new(NULL, &r->batch.removed);
-    removed_key(&key, kind, what);
-    if (e == 0)
-        e = buf_err(&key);
-    if (e == 0)
-        e = omap_put(r->batch.removed, buf_str(&key), &mark);
-    if (e < 0)
-        return done(c, e);
-    r->batch.unlinks |= c->kind == CHANGE_UNLINK;
-    r->batch.deletes |= c->kind == CHANGE_DELETE_MANIFEST;
-    return REPLICA_TAKE;
-}
-
-static enum replica_verdict judge_delete_tag(struct repo *r, struct repo_change *c)
-{
-    const struct state_tag *t = state_tag(r->state, c->tag);
-
-    if (!t)
-        return done(c, -ERR_NOTFOUND);
-    if (batch_removes(r, 't', c->tag) || batch_removes(r, 'm', t->manifest->text))
-        return REPLICA_LATER;
-    return take_removal(r, c, 't', c->tag);
-}
-
-static enum replica_verdict judge_delete_manifest(struct repo *r, struct repo_change *c)
-{
-    const struct state_manifest *m = state_manifest(r->state, &c->digest);
-
-    if (!m)
-        return done(c, -ERR_NOTFOUND);
-    if (batch_removes(r, 'm', m->text))
-        return REPLICA_LATER;
-    return take_removal(r, c, 'm', m->text);
-}
-
-static enum replica_verdict judge_unlink(struct repo *r, struct repo_change *c)
-{
-    char text[DIGEST_TEXT_MAX];
-    struct str digest = digest_text(&c->digest, text);
-
-    if (r->batch.deletes || batch_removes(r, 'b', digest))
-        return REPLICA_LATER;
-    if (r->state->removed > c->seen && !still_member(r, &c->digest, c->refs))
-        return done(c, -ERR_AGAIN);
-    return take_removal(r, c, 'b', digest);
-}
-
-enum replica_verdict repo_judge(struct repo *r, struct repo_change *c)
-{
-    switch (c->kind) {
-    case CHANGE_PUT:
-        return judge_put(r, c);
-    case CHANGE_DELETE_TAG:
-        return judge_delete_tag(r, c);
-    case CHANGE_DELETE_MANIFEST:
-        return judge_delete_manifest(r, c);
-    case CHANGE_UNLINK:
-        return judge_unlink(r, c);
-    }
-    assert(false);
-    return REPLICA_DONE;
-}
 
 /* ---- sending */
 
@@ -332,7 +181,7 @@ static int check_references(struct repo *r, const struct repo_change *c, struct 
 
 /* R97: the manifest is present, all tags are on it, and its refs stand as they would be recorded
  * now. */
-static bool changes_nothing(struct repo *r, const struct repo_change *c)
+static bool put_changes_nothing(const struct repo *r, const struct repo_change *c)
 {
     const struct repo_put *put = c->put;
     const struct manifest *m = put->manifest;
@@ -361,23 +210,63 @@ static bool changes_nothing(struct repo *r, const struct repo_change *c)
     return n == have->ref_count;
 }
 
+static bool sets_change_nothing(const struct repo *r, const struct repo_change *c)
+{
+    for (size_t i = 0; i < c->set_count; i++) {
+        const struct taglog_set *set = &c->sets[i];
+        const struct state_tag *t = state_tag(r->state, set->tag);
+
+        if (set->remove ? t != NULL : !t || !digest_eq(&t->manifest->digest, &set->digest))
+            return false;
+    }
+    return true;
+}
+
+static int changes_nothing(const struct repo *r, const struct repo_change *c)
+{
+    switch (c->kind) {
+    case CHANGE_PUT:
+        return put_changes_nothing(r, c);
+    case CHANGE_TAGS:
+        return sets_change_nothing(r, c);
+    case CHANGE_DELETE_MANIFEST:
+    case CHANGE_UNLINK:
+        break;
+    }
+    return 0;
+}
+
+/* On the state that was looked at: 1 nothing to do, 0 to be sent, or a refusal, which is final: the
+ * judge would say the same. Both are said of one state. */
+static int weigh(struct repo *r, struct repo_change *c, struct err_detail *detail)
+{
+    int e;
+
+    replica_lock(r->replica);
+    e = repo_refuse(r, c);
+    if (e == 0)
+        e = changes_nothing(r, c);
+    replica_unlock(r->replica);
+    return e < 0 ? err_set(detail, e, "%s", c->op.detail.text) : e;
+}
+
 /* 1: nothing to do. */
 static int validate_put(struct repo *r, struct repo_change *c, struct buf *ret_missing,
                         struct err_detail *detail)
 {
-    bool nothing;
     int e = find_members(r, c, detail);
 
     if (e == 0)
         e = check_references(r, c, ret_missing, detail);
+    if (e == 0)
+        e = weigh(r, c, detail);
     if (e < 0)
         return e;
     replica_lock(r->replica);
-    nothing = changes_nothing(r, c);
     /* Its record exists (I5). */
     c->stored |= state_manifest(r->state, &c->digest) != NULL;
     replica_unlock(r->replica);
-    return nothing ? 1 : 0;
+    return e;
 }
 
 /* ---- put */
@@ -424,6 +313,7 @@ static int send_put(struct repo *r, struct repo_change *c, const struct repo_who
     op.subject = m->has_subject ? m->subject.digest_text : STR_NONE;
     op.annotations = m->annotations;
     op.size = (int64_t)c->put->body.len;
+    op.condition = c->put->condition;
     return send(r, c, &op, detail);
 }
 
@@ -451,7 +341,8 @@ static int try_put(struct repo *r, struct repo_change *c, const struct repo_who 
 int repo_put(struct repo *r, const struct repo_put *put, const struct repo_who *who,
              struct buf *ret_missing, struct err_detail *detail)
 {
-    struct repo_change c = {.kind = CHANGE_PUT, .digest = put->digest, .put = put};
+    struct repo_change c = {
+        .kind = CHANGE_PUT, .digest = put->digest, .put = put, .refusal = put->refusal};
     size_t refs = put->manifest->ref_count;
     int e;
 
@@ -467,29 +358,63 @@ int repo_put(struct repo *r, const struct repo_put *put, const struct repo_who *
     return e;
 }
 
-/* ---- removals */
+/* ---- tags and removals */
+
+static int send_sets(struct repo *r, struct repo_change *c, const struct repo_who *who,
+                     struct err_detail *detail)
+{
+    struct taglog_op op auto_taglog_op = op_of(TAGLOG_TAGS, who);
+    int e;
+
+    begin(c);
+    e = look(r, c, detail);
+    if (e == 0)
+        e = weigh(r, c, detail);
+    if (e != 0)
+        return e < 0 ? e : 0;
+    op.sets = calloc(c->set_count, sizeof(*op.sets));
+    if (!op.sets)
+        return -ERR_NOMEM;
+    for (; op.set_count < c->set_count; op.set_count++)
+        op.sets[op.set_count] = c->sets[op.set_count];
+    return send(r, c, &op, detail);
+}
+
+int repo_delete_tag_if(struct repo *r, struct str tag, const struct taglog_if *condition,
+                       const struct repo_who *who, struct repo_refusal *refusal,
+                       struct err_detail *detail)
+{
+    struct taglog_set set = {.tag = tag, .remove = true, .condition = condition};
+    struct repo_change c = {
+        .kind = CHANGE_TAGS, .sets = &set, .set_count = 1, .must_exist = true, .refusal = refusal};
+
+    return send_sets(r, &c, who, detail);
+}
 
 int repo_delete_tag(struct repo *r, struct str tag, const struct repo_who *who,
                     struct err_detail *detail)
 {
-    struct repo_change c = {.kind = CHANGE_DELETE_TAG, .tag = tag};
-    struct taglog_set set = {.tag = tag, .remove = true};
-    struct taglog_op op = op_of(TAGLOG_TAGS, who);
-    bool there;
-    int e;
+    return repo_delete_tag_if(r, tag, NULL, who, NULL, detail);
+}
 
-    begin(&c);
-    e = look(r, &c, detail);
-    if (e < 0)
-        return e;
-    replica_lock(r->replica);
-    there = state_tag(r->state, tag) != NULL;
-    replica_unlock(r->replica);
-    if (!there)
-        return -ERR_NOTFOUND;
-    op.sets = &set; /* borrowed: op is not done */
-    op.set_count = 1;
-    return send(r, &c, &op, detail);
+int repo_set_tags(struct repo *r, const struct taglog_set *sets, size_t count,
+                  const struct repo_who *who, struct repo_refusal *refusal,
+                  struct err_detail *detail)
+{
+    struct omap *seen auto_omap = NULL;
+    struct repo_change c = {
+        .kind = CHANGE_TAGS, .sets = sets, .set_count = count, .refusal = refusal};
+    static char mark;
+    int e = omap_new(NULL, &seen);
+
+    assert(count > 0 && count <= REPO_SETS_MAX);
+    for (size_t i = 0; e == 0 && i < count; i++) {
+        if (omap_get(seen, sets[i].tag))
+            return err_set(detail, -ERR_INVAL, "the tag \"" STR_FMT "\" is named twice",
+                           STR_ARG(sets[i].tag));
+        e = omap_put(seen, sets[i].tag, &mark);
+    }
+    return e < 0 ? e : send_sets(r, &c, who, detail);
 }
 
 int repo_delete_manifest(struct repo *r, const struct digest *d, const struct repo_who *who,
@@ -497,18 +422,14 @@ int repo_delete_manifest(struct repo *r, const struct digest *d, const struct re
 {
     struct repo_change c = {.kind = CHANGE_DELETE_MANIFEST, .digest = *d};
     struct taglog_op op = op_of(TAGLOG_DELETE, who);
-    bool there;
     int e;
 
     begin(&c);
     e = look(r, &c, detail);
+    if (e == 0)
+        e = weigh(r, &c, detail);
     if (e < 0)
         return e;
-    replica_lock(r->replica);
-    there = state_manifest(r->state, d) != NULL;
-    replica_unlock(r->replica);
-    if (!there)
-        return -ERR_NOTFOUND;
     op.digest = *d;
     return send(r, &c, &op, detail);
 }

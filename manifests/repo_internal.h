@@ -8,7 +8,8 @@
 /* What the leader of a commit remembers of the batch it gathers: an operation whose validity
  * another one of the batch may end waits for the next batch. */
 struct repo_batch {
-    struct omap *removed; /* "t" tag, "m" digest, "b" digest; NULL until needed */
+    struct omap *removed; /* digests of manifests deleted and blobs unlinked; NULL until needed */
+    struct omap *touched; /* tags set or removed; NULL until needed */
     bool puts;            /* holds a put */
     bool unlinks, deletes;
 };
@@ -40,9 +41,36 @@ const struct repos_settings *repos_settings(const struct repos *rs);
 /* The meaning of a repository's log; repo_log.c. */
 extern const struct replica_ops repo_replica_ops;
 
-/* Operations on their way into the log; repo_commit.c. */
-struct repo_change;
+/* How a descriptor is a member. */
+enum member { MEMBER_NOT, MEMBER_MANIFEST, MEMBER_BY_REFS, MEMBER_BY_LINK };
+
+struct member_ref {
+    enum member how;
+    uint64_t u;    /* the link that was found, or would have been */
+    uint32_t slot; /* of the store's answer, while asking */
+};
+
+enum change_kind { CHANGE_PUT, CHANGE_TAGS, CHANGE_DELETE_MANIFEST, CHANGE_UNLINK };
+
+/* A change on its way into the log: made and validated in repo_commit.c, judged in repo_judge.c. */
+struct repo_change {
+    struct replica_op op; /* first: the replica knows this one */
+    enum change_kind kind;
+    uint64_t seen; /* position of the state it was validated on */
+    struct digest digest;
+    const struct taglog_set *sets;
+    size_t set_count;
+    bool must_exist; /* what the sets remove */
+    const struct repo_put *put;
+    struct member_ref *refs;      /* of the put's manifest, or one of an unlink */
+    bool stored;                  /* the manifest's bytes have their record */
+    struct repo_refusal *refusal; /* NULL: not asked for */
+};
+
+/* Under the replica's lock. The judgement when a batch is gathered; and its part that refuses, on
+ * the present state: 0, or the answer with its cause in c->op.detail and c->refusal. */
 enum replica_verdict repo_judge(struct repo *r, struct repo_change *c);
+int repo_refuse(const struct repo *r, struct repo_change *c);
 
 /* Queries with the lock held by the caller. */
 bool repo_filled(const struct repo *r);

@@ -150,6 +150,7 @@ static void batch(void *self)
     struct repo *r = self;
 
     omap_freep(&r->batch.removed);
+    omap_freep(&r->batch.touched);
     r->batch = (struct repo_batch){.removed = NULL};
 }
 

@@ -49,6 +49,32 @@ static void write_strings(struct jw *w, const char *key, const struct str *at, s
     jw_end(w, ']');
 }
 
+static bool asks_nothing(const struct taglog_if *c)
+{
+    return !c || (!c->one_of && !c->present && !c->absent && c->other_count == 0);
+}
+
+static void write_if(struct jw *w, const struct taglog_if *c)
+{
+    if (asks_nothing(c))
+        return;
+    jw_key(w, "if");
+    jw_begin(w, '{');
+    if (c->one_of)
+        write_strings(w, "match", c->match, c->match_count);
+    if (c->present) {
+        jw_key(w, "present");
+        jw_bool(w, true);
+    }
+    if (c->other_count > 0)
+        write_strings(w, "other", c->other, c->other_count);
+    if (c->absent) {
+        jw_key(w, "absent");
+        jw_bool(w, true);
+    }
+    jw_end(w, '}');
+}
+
 /* refs and annotations, or ext and foreign (B15). */
 static int write_content(struct jw *w, const struct taglog_op *op)
 {
@@ -83,6 +109,8 @@ static int write_content(struct jw *w, const struct taglog_op *op)
 
 static int write_put(struct jw *w, const struct taglog_op *op)
 {
+    int r;
+
     jw_kstr(w, "mediaType", op->media_type);
     jw_kint(w, "size", op->size);
     write_strings(w, "tags", op->tags, op->tag_count);
@@ -90,7 +118,9 @@ static int write_put(struct jw *w, const struct taglog_op *op)
         jw_kstr(w, "artifactType", op->artifact_type);
     if (op->subject.len > 0)
         jw_kstr(w, "subject", op->subject);
-    return write_content(w, op);
+    r = write_content(w, op);
+    write_if(w, op->condition);
+    return r;
 }
 
 static void write_sets(struct jw *w, const struct taglog_op *op)
@@ -105,6 +135,7 @@ static void write_sets(struct jw *w, const struct taglog_op *op)
             jw_null(w);
         else
             write_digest(w, &op->sets[i].digest);
+        write_if(w, op->sets[i].condition);
         jw_end(w, '}');
     }
     jw_end(w, ']');
@@ -200,6 +231,51 @@ static bool optional_str(const struct json *node, struct str *ret)
     return json_type(node) == JSON_STRING_T;
 }
 
+static bool optional_bool(const struct json *node, bool *ret)
+{
+    return !node || json_bool(node, ret);
+}
+
+static bool are_digests(const struct str *at, size_t count)
+{
+    struct digest d;
+
+    for (size_t i = 0; i < count; i++)
+        if (digest_parse(at[i], &d) < 0)
+            return false;
+    return true;
+}
+
+/* of: how many conditions the operation may have; *ret stays as it is without one. */
+static int read_if(const struct json *node, struct taglog_op *op, size_t of,
+                   const struct taglog_if **ret, struct err_detail *detail)
+{
+    struct taglog_if *c;
+    int r;
+
+    if (!node)
+        return 0;
+    if (json_type(node) != JSON_OBJECT_T)
+        return malformed(detail, "a condition is not an object");
+    if (!op->conditions)
+        op->conditions = calloc(of, sizeof(*op->conditions));
+    if (!op->conditions)
+        return -ERR_NOMEM;
+    assert(op->condition_count < of);
+    c = &op->conditions[op->condition_count++];
+    c->one_of = json_get(node, "match") != NULL;
+    r = read_strings(json_get(node, "match"), &c->match, &c->match_count, detail);
+    if (r == 0)
+        r = read_strings(json_get(node, "other"), &c->other, &c->other_count, detail);
+    if (r == 0 &&
+        (!optional_bool(json_get(node, "present"), &c->present) ||
+         !optional_bool(json_get(node, "absent"), &c->absent) ||
+         !are_digests(c->match, c->match_count) || !are_digests(c->other, c->other_count)))
+        r = malformed(detail, "a condition is malformed");
+    *ret = c;
+    return r;
+}
+
 static int read_put(const struct json *node, struct taglog_op *op, struct err_detail *detail)
 {
     const struct json *ext = json_get(node, "ext");
@@ -220,6 +296,8 @@ static int read_put(const struct json *node, struct taglog_op *op, struct err_de
             r = malformed(detail, "a tag is malformed");
     if (r == 0)
         r = read_strings(json_get(node, "foreign"), &op->foreign, &op->foreign_count, detail);
+    if (r == 0)
+        r = read_if(json_get(node, "if"), op, 1, &op->condition, detail);
     return r < 0 ? r : read_refs(json_get(node, "refs"), op, detail);
 }
 
@@ -236,11 +314,15 @@ static int read_sets(const struct json *node, struct taglog_op *op, struct err_d
     for (size_t i = 0; i < n; i++) {
         const struct json *row = json_at(list, i), *digest = json_get(row, "digest");
         struct taglog_set *set = &op->sets[i];
+        int r;
 
         set->remove = json_type(digest) == JSON_NULL_T;
         if (!json_get_str(row, "tag", &set->tag) || !tag_valid(set->tag) ||
             (!set->remove && !read_digest(digest, &set->digest)))
             return malformed(detail, "a set is malformed");
+        r = read_if(json_get(row, "if"), op, n, &set->condition, detail);
+        if (r < 0)
+            return r;
     }
     op->set_count = n;
     return 0;
@@ -287,8 +369,18 @@ int taglog_decode(const struct json *node, struct taglog_op *ret, struct err_det
     return 0;
 }
 
+void taglog_if_done(struct taglog_if *c)
+{
+    free(c->match);
+    free(c->other);
+    *c = (struct taglog_if){.one_of = false};
+}
+
 void taglog_op_done(struct taglog_op *op)
 {
+    for (size_t i = 0; i < op->condition_count; i++)
+        taglog_if_done(&op->conditions[i]);
+    free(op->conditions);
     free(op->tags);
     free(op->refs);
     free(op->foreign);
@@ -319,4 +411,24 @@ int taglog_extend(struct taglog_op *op, const struct manifest *m)
     }
     op->annotations = m->annotations;
     return 0;
+}
+
+/* ---- conditions */
+
+static bool holds_text(const struct str *at, size_t count, struct str text)
+{
+    for (size_t i = 0; i < count; i++)
+        if (str_eq(at[i], text))
+            return true;
+    return false;
+}
+
+bool taglog_if_holds(const struct taglog_if *c, struct str current)
+{
+    if (!c)
+        return true;
+    if (current.len == 0)
+        return !c->one_of && !c->present;
+    return !c->absent && (!c->one_of || holds_text(c->match, c->match_count, current)) &&
+           !holds_text(c->other, c->other_count, current);
 }

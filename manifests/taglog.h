@@ -23,10 +23,24 @@ struct taglog_ref {
     int64_t size;
 };
 
+/* What a tag, or the manifest of a put without tags, must be just before the operation (R95): all
+ * that is asked for must hold. Texts of digests. */
+struct taglog_if {
+    bool one_of;          /* it is one of match */
+    bool present, absent; /* it is anything; it is nothing */
+    struct str *match, *other;
+    size_t match_count;
+    size_t other_count; /* it is none of other */
+};
+/* current: text of the digest, empty for nothing; c may be NULL. */
+bool taglog_if_holds(const struct taglog_if *c, struct str current);
+void taglog_if_done(struct taglog_if *c);
+
 struct taglog_set {
     struct str tag;
     bool remove; /* digest null */
     struct digest digest;
+    const struct taglog_if *condition; /* borrowed; NULL: none */
 };
 
 struct taglog_op {
@@ -44,10 +58,13 @@ struct taglog_op {
     bool ext; /* decoded: refs and annotations are in the manifest's record, see taglog_extend */
     struct str *foreign; /* digests left out of refs; written with ext only */
     size_t foreign_count;
+    const struct taglog_if *condition; /* of each tag; borrowed; NULL: none */
 
     struct taglog_set *sets; /* tags */
     size_t set_count;
 
+    struct taglog_if *conditions; /* decoded: what the pointers above point to */
+    size_t condition_count;
     struct str by, req;
 };
 

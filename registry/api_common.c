@@ -1,5 +1,10 @@
 #include "registry/api_common.h"
 
+#include <stdlib.h>
+
+#include "registry/conditional.h"
+#include "registry/oci_error.h"
+
 int api_fresh_repo(struct req *r, struct str name, enum waiting waiting, struct repo **ret)
 {
     struct repo *repo auto_repo = NULL;
@@ -95,4 +100,55 @@ int api_missing_record(struct req *r, const struct digest *d)
 
     keys_record(&key, d, 0);
     return err_set(req_detail(r), -ERR_CORRUPT, "%s is missing in the store", buf_c(&key));
+}
+
+/* ---- conditions */
+
+/* All lines of one header are one list (RFC 9110 section 5.3). */
+static int read_etags(struct req *r, const char *name, bool strong, struct etag_list *ret)
+{
+    struct str line;
+
+    for (unsigned i = 0; (line = req_header_at(r, name, i)).at; i++)
+        ret->max += etags_max(line);
+    if (ret->max == 0)
+        return 0;
+    ret->at = calloc(ret->max, sizeof(*ret->at));
+    if (!ret->at)
+        return -ERR_NOMEM;
+    for (unsigned i = 0; (line = req_header_at(r, name, i)).at; i++)
+        etags_add(line, strong, ret);
+    return 1;
+}
+
+int api_condition(struct req *r, struct taglog_if *ret)
+{
+    struct etag_list match = {.any = false}, other = {.any = false};
+    int matches = read_etags(r, "If-Match", true, &match), others = 0;
+
+    if (matches >= 0)
+        others = read_etags(r, "If-None-Match", false, &other);
+    *ret = (struct taglog_if){.one_of = matches == 1 && !match.any,
+                              .present = match.any,
+                              .absent = other.any,
+                              .match = match.at,
+                              .match_count = match.any ? 0 : match.count,
+                              .other = other.at,
+                              .other_count = other.any ? 0 : other.count};
+    if (matches < 0 || others < 0)
+        return -ERR_NOMEM;
+    return matches == 1 || others == 1;
+}
+
+int api_reply_refused(struct req *r, int err, const struct repo_refusal *refusal)
+{
+    struct buf body auto_buf = BUF_INIT(OCI_ERROR_BODY_MAX);
+    struct oci_refusal to = {.tag = str_of(refusal->tag)};
+    char text[DIGEST_TEXT_MAX];
+    unsigned status;
+
+    if (refusal->present)
+        to.digest = digest_text(&refusal->digest, text);
+    status = oci_error_refused(err, req_detail(r)->text, &to, &body);
+    return req_reply_body(r, status, "application/json", &body);
 }

@@ -32,6 +32,12 @@ void api_add_etag(struct req *r, const struct digest *d);
 struct str api_etag(const struct digest *d,
                     char out[DIGEST_TEXT_MAX + 2]); /* "<digest>" with its quotes */
 
+/* If-Match and If-None-Match of a write (R95): 1 with what they ask for, 0 without them. ret is
+ * done by the caller. */
+int api_condition(struct req *r, struct taglog_if *ret) must_check;
+/* The answer of a change that was refused by -ERR_CONDITION or -ERR_DENIED on a tag. */
+int api_reply_refused(struct req *r, int err, const struct repo_refusal *refusal);
+
 #define API_CACHE_IMMUTABLE "max-age=31536000, immutable"
 
 /* Page size from the query: `n` decimal, clamped to max; initial when absent; -ERR_INVAL with a

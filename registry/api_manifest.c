@@ -223,15 +223,22 @@ int api_manifest_put(struct req *r)
 {
     struct tags tags auto_of(tags_done) = {.count = 0};
     struct manifest m auto_manifest = {0};
+    struct taglog_if condition auto_of(taglog_if_done) = {.one_of = false};
     struct repo *repo auto_repo = NULL;
     struct buf missing auto_buf = BUF_INIT((size_t)REPO_MISSING_MAX * (DIGEST_TEXT_MAX + 1));
+    struct repo_refusal refusal = {.present = false};
     struct repo_who who = api_who(r);
-    struct repo_put put = {.manifest = &m, .body = req_body(r), .tags = tags.at};
+    struct repo_put put = {
+        .manifest = &m, .body = req_body(r), .tags = tags.at, .refusal = &refusal};
     int e = put_target(r, &tags, &put.digest);
 
     if (e == 0)
         e = manifest_parse(req_body(r), req_header(r, "Content-Type"), &m, req_detail(r));
     if (e == 0)
+        e = api_condition(r, &condition);
+    if (e == 1)
+        put.condition = &condition;
+    if (e >= 0)
         e = repo_get(req_app(r)->repos, req_target(r)->name, &repo, req_detail(r));
     if (e < 0)
         return e;
@@ -239,13 +246,40 @@ int api_manifest_put(struct req *r)
     e = repo_put(repo, &put, &who, &missing, req_detail(r));
     if (e == -ERR_MISSING_REF && missing.len)
         return reply_missing(r, &missing);
+    if (e == -ERR_CONDITION)
+        return api_reply_refused(r, e, &refusal);
     return e < 0 ? e : reply_put(r, &m, &put.digest, &tags);
+}
+
+/* What a digest names has only one entity tag, so its condition can be judged ahead. */
+static int delete_manifest(struct req *r, struct repo *repo, const struct digest *d,
+                           const struct taglog_if *condition, struct repo_refusal *refusal)
+{
+    struct repo_who who = api_who(r);
+    struct repo_manifest m;
+    char text[DIGEST_TEXT_MAX];
+
+    if (repo_manifest(repo, d, &m) == 0 && !taglog_if_holds(condition, digest_text(d, text))) {
+        *refusal = (struct repo_refusal){.present = true, .digest = *d};
+        return err_set(req_detail(r), -ERR_CONDITION,
+                       "the manifest is not what the condition asks for");
+    }
+    return repo_delete_manifest(repo, d, &who, req_detail(r));
+}
+
+static int delete_tag(struct req *r, struct repo *repo, struct str tag,
+                      const struct taglog_if *condition, struct repo_refusal *refusal)
+{
+    struct repo_who who = api_who(r);
+
+    return repo_delete_tag_if(repo, tag, condition, &who, refusal, req_detail(r));
 }
 
 int api_manifest_delete(struct req *r)
 {
     struct repo *repo auto_repo = NULL;
-    struct repo_who who = api_who(r);
+    struct taglog_if condition auto_of(taglog_if_done) = {.one_of = false};
+    struct repo_refusal refusal = {.present = false};
     const struct app_refuse *refuse = &req_app(r)->refuse;
     struct reference ref;
     int e = reference_parse(req_target(r)->reference, &ref);
@@ -257,11 +291,15 @@ int api_manifest_delete(struct req *r)
     if (ref.is_digest ? refuse->manifest_delete : refuse->tag_delete)
         return err_set(req_detail(r), -ERR_UNSUPPORTED, "this registry does not delete %s",
                        ref.is_digest ? "manifests" : "tags");
-    e = api_fresh_repo(r, req_target(r)->name, MAY_WAIT, &repo);
+    e = api_condition(r, &condition);
+    if (e >= 0)
+        e = api_fresh_repo(r, req_target(r)->name, MAY_WAIT, &repo);
     if (e == 0 && !repo_exists(repo))
         e = -ERR_NOREPO;
     if (e == 0)
-        e = ref.is_digest ? repo_delete_manifest(repo, &ref.digest, &who, req_detail(r))
-                          : repo_delete_tag(repo, ref.tag, &who, req_detail(r));
+        e = ref.is_digest ? delete_manifest(r, repo, &ref.digest, &condition, &refusal)
+                          : delete_tag(r, repo, ref.tag, &condition, &refusal);
+    if (e == -ERR_CONDITION)
+        return api_reply_refused(r, e, &refusal);
     return e < 0 ? e : req_reply_empty(r, 202);
 }

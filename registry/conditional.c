@@ -1,5 +1,9 @@
-/* Parsers for If-None-Match, Range and Content-Range. */
+/* Parsers for If-Match, If-None-Match, Range and Content-Range. */
 #include "registry/conditional.h"
+
+#include <assert.h>
+
+#include "base/digest.h"
 
 static struct str trim(struct str s)
 {
@@ -35,6 +39,40 @@ bool etag_listed(struct str header, struct str digest_text)
             return true;
     }
     return false;
+}
+
+size_t etags_max(struct str header)
+{
+    size_t n = header.len > 0;
+
+    for (size_t i = 0; i < header.len; i++)
+        n += header.at[i] == ',';
+    return n;
+}
+
+void etags_add(struct str header, bool strong, struct etag_list *list)
+{
+    struct digest d;
+
+    while (header.len) {
+        struct str one = next_element(&header);
+
+        if (str_eq(one, STR("*"))) {
+            list->any = true;
+            continue;
+        }
+        if (str_starts(one, STR("W/"))) {
+            if (strong)
+                continue;
+            one = str_skip(one, 2);
+        }
+        if (one.len >= 2 && one.at[0] == '"' && one.at[one.len - 1] == '"')
+            one = str_make(one.at + 1, one.len - 2);
+        if (digest_parse(one, &d) < 0)
+            continue;
+        assert(list->count < list->max);
+        list->at[list->count++] = one;
+    }
 }
 
 /* One range: 1 = satisfiable, 0 = not, -1 = not a range at all. */

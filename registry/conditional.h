@@ -8,6 +8,16 @@
  */
 bool etag_listed(struct str header, struct str digest_text);
 
+/* The entity tags of one line of If-Match (strong: weak ones never match) or If-None-Match, for a
+ * write. Those that are no digests can match nothing and are left out. */
+struct etag_list {
+    bool any;       /* "*" */
+    struct str *at; /* texts of digests, borrowed from the headers */
+    size_t count, max;
+};
+size_t etags_max(struct str header); /* elements, at most */
+void etags_add(struct str header, bool strong, struct etag_list *list);
+
 enum range_kind {
     RANGE_NONE,         /* no usable range: the whole (200) */
     RANGE_SOME,         /* 206 */

@@ -129,3 +129,33 @@ void oci_error_missing(struct str digests, struct buf *out)
     jw_end(&w, ']');
     jw_end(&w, '}');
 }
+
+static void add_or_null(struct jw *w, const char *key, struct str s)
+{
+    jw_key(w, key);
+    if (s.len)
+        jw_str(w, s);
+    else
+        jw_null(w);
+}
+
+unsigned oci_error_refused(int err, const char *message, const struct oci_refusal *refusal,
+                           struct buf *out)
+{
+    struct code c = code_of(err, RESOURCE_MANIFEST);
+    struct jw w = JW_INIT(out);
+
+    open_errors(&w);
+    jw_begin(&w, '{');
+    jw_kstr(&w, "code", str_of(c.code));
+    jw_kstr(&w, "message", str_of(message && message[0] ? message : err_text(err)));
+    jw_key(&w, "detail");
+    jw_begin(&w, '{');
+    add_or_null(&w, "tag", refusal->tag);
+    add_or_null(&w, "digest", refusal->digest);
+    jw_end(&w, '}');
+    jw_end(&w, '}');
+    jw_end(&w, ']');
+    jw_end(&w, '}');
+    return c.status;
+}

@@ -14,5 +14,12 @@ unsigned oci_error_body(int err, enum resource resource, const char *message, st
 /* Starts and ends a body of several errors; each entry has the code and a detail {"digest": ...}.
  */
 void oci_error_missing(struct str digests_by_line, struct buf *out);
+/* A change that was refused because of what is there: the detail is {"tag": the tag or null,
+ * "digest": what it is on, or null}. Appends the body and returns the HTTP status. */
+struct oci_refusal {
+    struct str tag, digest;
+};
+unsigned oci_error_refused(int err, const char *message, const struct oci_refusal *refusal,
+                           struct buf *out);
 
 #endif

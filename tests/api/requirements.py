@@ -145,6 +145,8 @@ ALL = (
     ("R162", "O", "tag history"),
     ("R163", "O", "conditional requests of the draft"),
     ("R164", "O", "no signature extension"),
+    ("I2", "I", "what is acknowledged is in the history exactly once"),
+    ("I3", "I", "per repository all processes see one order of changes"),
     ("I13", "I", "naming a digest never makes another repository's content readable"),
     ("L1", "L", "a manifest above the limit is 413"),
     ("L2", "L", "malformed names, tags, digests and numbers are 400 with the right code"),
@@ -175,8 +177,6 @@ LATER = {
     "R22": AUTH,
     **{f"R{n}": AUTH for n in range(110, 120)},
     **{f"R{n}": S3 for n in range(40, 48)},
-    "R95": TAGLOG,
     "R96": TAGLOG,
     "R162": "comes with tag history; the draft's shape may still change",
-    "R163": "the same as R95",
 }

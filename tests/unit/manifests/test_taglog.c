@@ -24,6 +24,12 @@ static void test_round_trip(void **state)
         "\",\"m\",3],[\"" A "\",\"b\",4]],\"by\":\"me\",\"req\":\"1\"}",
         "{\"op\":\"tags\",\"set\":[{\"tag\":\"x\",\"digest\":null},{\"tag\":\"y\",\"digest\":"
         "\"" A "\"}],\"by\":\"me\",\"req\":\"1\"}",
+        "{\"op\":\"put\",\"digest\":\"" A "\",\"mediaType\":\"a/b\",\"size\":0,\"tags\":[\"x\"],"
+        "\"refs\":[[\"" A "\",\"c\",1]],\"if\":{\"match\":[\"" A "\",\"sha512:" HEX HEX
+        "\"]},\"by\":\"\",\"req\":\"\"}",
+        "{\"op\":\"tags\",\"set\":[{\"tag\":\"x\",\"digest\":null,\"if\":{\"present\":true,"
+        "\"other\":[\"" A "\"]}},{\"tag\":\"y\",\"digest\":null},{\"tag\":\"z\",\"digest\":\"" A
+        "\",\"if\":{\"absent\":true}}],\"by\":\"me\",\"req\":\"1\"}",
         "{\"op\":\"delete\",\"digest\":\"" A "\",\"by\":\"\",\"req\":\"\"}",
         "{\"op\":\"unlink\",\"digest\":\"sha512:" HEX HEX "\",\"by\":\"\",\"req\":\"\"}",
         "{\"op\":\"drop\",\"by\":\"\",\"req\":\"\"}",
@@ -87,6 +93,11 @@ static void test_refused(void **state)
         {"{\"op\":\"tags\"}", -ERR_CORRUPT},
         {"{\"op\":\"tags\",\"set\":[{\"tag\":\"x\"}]}", -ERR_CORRUPT},
         {"{\"op\":\"tags\",\"set\":[{\"tag\":\"/\",\"digest\":null}]}", -ERR_CORRUPT},
+        {"{\"op\":\"tags\",\"set\":[{\"tag\":\"x\",\"digest\":null,\"if\":5}]}", -ERR_CORRUPT},
+        {"{\"op\":\"tags\",\"set\":[{\"tag\":\"x\",\"digest\":null,\"if\":{\"match\":[\"x\"]}}]}",
+         -ERR_CORRUPT},
+        {"{\"op\":\"tags\",\"set\":[{\"tag\":\"x\",\"digest\":null,\"if\":{\"absent\":1}}]}",
+         -ERR_CORRUPT},
         {"{\"op\":\"drop\",\"by\":5}", -ERR_CORRUPT},
     };
 
@@ -97,6 +108,37 @@ static void test_refused(void **state)
 
         check(decode(cases[i].text, &op, &doc) == cases[i].err, "case %zu", i);
     }
+}
+
+/* Conditions on what is there. */
+static void test_conditions(void **state)
+{
+    struct str both[] = {STR("a"), STR("b")};
+    struct taglog_if none = {.one_of = false}, absent = {.absent = true},
+                     present = {.present = true}, other = {.other = both, .other_count = 2},
+                     match = {.one_of = true, .match = both, .match_count = 2},
+                     nothing = {.one_of = true},
+                     but = {.one_of = true,
+                            .match = both,
+                            .match_count = 2,
+                            .other = both + 1,
+                            .other_count = 1};
+    const struct {
+        const struct taglog_if *c;
+        const char *current;
+        bool holds;
+    } cases[] = {
+        {NULL, "", true},       {NULL, "a", true},     {&none, "", true},     {&none, "a", true},
+        {&absent, "", true},    {&absent, "a", false}, {&present, "", false}, {&present, "a", true},
+        {&match, "", false},    {&match, "b", true},   {&match, "c", false},  {&nothing, "", false},
+        {&nothing, "a", false}, {&other, "", true},    {&other, "a", false},  {&other, "c", true},
+        {&but, "a", true},      {&but, "b", false},    {&but, "", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        check(taglog_if_holds(cases[i].c, str_of(cases[i].current)) == cases[i].holds, "case %zu",
+              i);
 }
 
 #define MANY 2000
@@ -180,8 +222,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_unknown_keys),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_ext),
-        cmocka_unit_test(test_no_ext),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_conditions),
+        cmocka_unit_test(test_ext),        cmocka_unit_test(test_no_ext),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

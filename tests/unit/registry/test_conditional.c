@@ -45,6 +45,44 @@ static void test_etag(void **state)
             fail_msg("%s", etags[i].header);
 }
 
+#define E "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+
+static const struct {
+    const char *header;
+    bool strong, any;
+    size_t count; /* D, then E */
+} lists[] = {
+    {"\"" D "\"", true, false, 1},
+    {D, true, false, 1},
+    {"W/\"" D "\"", true, false, 0},
+    {"W/\"" D "\"", false, false, 1},
+    {"W/" D ", " D, true, false, 1},
+    {"\"" D "\",\"" E "\"", true, false, 2},
+    {",, " D " ,\t" E ",", false, false, 2},
+    {"*", true, true, 0},
+    {D ", *", true, true, 1},
+    {"\"x\", \"" D "\", W/\"y\"", true, false, 1},
+    {"", true, false, 0},
+    {"\"", true, false, 0},
+    {"\"" D, true, false, 0},
+};
+
+static void test_lists(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        struct str at[8], header = str_of(lists[i].header);
+        struct etag_list list = {.at = at, .max = etags_max(header)};
+
+        assert_true(list.max <= 8);
+        etags_add(header, lists[i].strong, &list);
+        if (list.any != lists[i].any || list.count != lists[i].count ||
+            (list.count > 0 && !str_eq(at[0], STR(D))) ||
+            (list.count > 1 && !str_eq(at[1], STR(E))))
+            fail_msg("%s", lists[i].header);
+    }
+}
+
 /* ---- Ranges. */
 #define MAX3 4
 struct wanted {
@@ -187,6 +225,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_etag),
+        cmocka_unit_test(test_lists),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_range_count),
     };
