@@ -1,7 +1,7 @@
-/* Rules that tests may leave out: `if (mutant("name"))` stands beside a rule and says what a program
- * without it would do. Constant false, so nothing at all, but where STOWAGE_MUTANTS is defined: in
- * the twin that the simulator runs (tests/sim), which chooses one by name. A rule whose mutant no
- * test catches is not tested. */
+/* Rules that tests may leave out: `if (mutant("name"))` stands beside a rule and says what a
+ * program without it would do. Constant false, so nothing at all, but where STOWAGE_MUTANTS is
+ * defined: in the twin that the simulator runs (tests/sim), which chooses one by name. A rule whose
+ * mutant no test catches is not tested. */
 #ifndef STOWAGE_BASE_MUTANT_H
 #define STOWAGE_BASE_MUTANT_H
 

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/thread.h"
 #include <assert.h>
 
@@ -311,7 +312,7 @@ static void drop_own_data(struct blobs *b, const struct blob_info *winner, struc
 {
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
 
-    if (str_eq(str_of(winner->data_id), data_id))
+    if (str_eq(str_of(winner->data_id), data_id) && !mutant("loser-removes"))
         return;
     keys_data(&key, data_id);
     if (buf_err(&key) == 0 && store_remove(store_of(b), buf_str(&key), STORE_DATA, NULL) < 0)

@@ -16,6 +16,7 @@
 #include "base/enc.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/mutant.h"
 #include "base/rand.h"
 
 #define OBJLOG_VERSION      1
@@ -368,10 +369,12 @@ static int decide(struct objlog *l, struct attempt *a, struct err_detail *detail
     bool send = true;
 
     for (;;) {
-        if (send && clock_boot_ms() <= a->send_until_ms) {
+        if (send && (clock_boot_ms() <= a->send_until_ms || mutant("late-resend"))) {
             err = store_create(node_store(l->node), a->key, l->cls, a->bytes, detail);
             if (err == 0)
                 return 0;
+            if (err == -ERR_EXISTS && mutant("no-read-back"))
+                return err;
             if (err == -ERR_UNKNOWN || err == -ERR_EXISTS)
                 a->maybe = true;
         }
@@ -506,7 +509,9 @@ int objlog_append(struct objlog *l, struct objlog_pos *pos, struct str ops, stru
                        STR_ARG(str_head(buf_str(&l->name), 120)));
     settle_by(l, pos);
     if (l->undecided)
-        return settle(l, detail);
+        return mutant("unsettled") ? -ERR_NOTCOMMITTED : settle(l, detail);
+    if (mutant("late-first-send"))
+        validated_ms = clock_boot_ms();
     if (clock_boot_ms() > validated_ms + OBJLOG_VALID_MS)
         return err_set(detail, -ERR_NOTCOMMITTED, "the check of this change is too old");
     r = prepare(l, pos, ops, payload, &l->raw, &l->entry, &l->doc, detail);
@@ -521,9 +526,13 @@ int objlog_append(struct objlog *l, struct objlog_pos *pos, struct str ops, stru
             *ret_entry = &l->entry;
             return 0;
         }
+    } else if (r == -ERR_UNKNOWN && mutant("next-number")) {
+        r = -ERR_EXISTS;
     } else if (r == -ERR_UNKNOWN) {
         l->undecided = true;
         l->pending = *pos;
+        if (mutant("unknown-as-no"))
+            r = -ERR_NOTCOMMITTED;
     }
     drop_entry(l);
     return r;

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "blobstore/upload_internal.h"
 
 #define CLOSE_TRIES_MAX  3 /* of making the data object */
@@ -127,7 +128,7 @@ static int young(struct upload *u, bool made, struct err_detail *detail)
     int64_t now;
     int r = uploads_now(u->us, &now, detail);
 
-    if (r < 0 || now - u->closed_ts <= UPLOAD_ROLL_MS)
+    if (r < 0 || now - u->closed_ts <= UPLOAD_ROLL_MS || mutant("roll-old"))
         return r;
     if (made && now - u->closed_ts > UPLOAD_SWEEP_MS)
         (void)!upload_sweep_data(u->us, upload_id(u), &u->closed_digest, u->closed_g);
@@ -219,7 +220,8 @@ static int win_close(struct upload *u, const struct digest *d, struct err_detail
     if (r < 0)
         return r;
     objlog_set_class(u->log, STORE_LOG);
-    r = upload_log_append(u, buf_str(&ops), STR_NONE, detail);
+    if (!mutant("record-no-close"))
+        r = upload_log_append(u, buf_str(&ops), STR_NONE, detail);
     objlog_set_class(u->log, STORE_UPLOAD);
     if (r == 0) {
         u->closed_digest = *d;
@@ -243,6 +245,8 @@ int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
     int r;
 
     assert(u && d);
+    if (u->state == UPLOAD_CLOSED && mutant("twin-data"))
+        u->closed_digest = *d;
     if (u->state == UPLOAD_CLOSED && digest_eq(&u->closed_digest, d))
         return finish(u, link_u, detail);
     if (u->state != UPLOAD_OPEN)

@@ -9,6 +9,7 @@
 #include <assert.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 
 static void free_parts(struct replica *r)
 {
@@ -228,7 +229,7 @@ void replica_pass_on(struct replica *r)
         return;
     if (r->followers_waiting > 0)
         cond_signal(&r->followers);
-    else if (r->queue)
+    else if (r->queue && !mutant("leader-asleep"))
         cond_signal(&r->queue->wake);
 }
 
@@ -281,7 +282,7 @@ int replica_refresh(struct replica *r, struct err_detail *detail)
     int e = 0;
 
     mutex_lock(&r->mu);
-    ticket = r->probe_begun + 1;
+    ticket = r->probe_begun + (r->probing && mutant("stale-read") ? 0 : 1);
     for (;;) {
         if (r->refused < 0) {
             e = err_set(detail, r->refused, "%s", r->why.text);

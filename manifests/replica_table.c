@@ -9,6 +9,7 @@
 #include <assert.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 
 /* Outlives its replica while a task runs. */
 struct table_writer {
@@ -46,7 +47,7 @@ static int write_hint(const struct table_writer *w)
     jw_begin(&json, '{');
     jw_kint(&json, "v", 1);
     jw_kint(&json, "checkpoint", (int64_t)w->seq);
-    jw_kint(&json, "head", (int64_t)w->head);
+    jw_kint(&json, "head", (int64_t)w->head + (mutant("hint-ahead") ? 1 : 0));
     jw_end(&json, '}');
     if (buf_err(&key) < 0 || buf_err(&text) < 0)
         return -ERR_NOMEM;
@@ -59,7 +60,7 @@ static void write_table(struct work_item *item)
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
     int e;
 
-    keys_table(&key, str_of(w->prefix), w->seq);
+    keys_table(&key, str_of(w->prefix), w->seq + (mutant("table-ahead") ? 1 : 0));
     e = buf_err(&key);
     if (e == 0)
         e = store_create(w->store, buf_str(&key), STORE_RECORD, buf_str(&w->text), NULL);

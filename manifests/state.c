@@ -10,6 +10,8 @@
 
 #include <assert.h>
 
+#include "base/mutant.h"
+
 #define ROW_MAX          (32u << 20) /* bytes of one checkpoint row */
 #define REFERRER_KEY_MAX 1024
 
@@ -585,6 +587,8 @@ uint64_t state_link_u(const struct state *s, const struct digest *d)
 {
     const struct state_blob *b = find_blob(s, d);
 
+    if (mutant("link-u"))
+        return 0;
     return b ? last_unlink(s, b) : s->dropped;
 }
 

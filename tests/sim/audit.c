@@ -96,6 +96,13 @@ bool audit_log_key(struct str key, struct log_key *ret)
     return true;
 }
 
+bool audit_is_entry(struct str key)
+{
+    struct log_key log;
+
+    return audit_log_key(key, &log);
+}
+
 bool audit_entry(struct str prefix, bool deep, uint64_t seq, struct buf *out)
 {
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);

@@ -9,6 +9,7 @@
 void audit_begin(void);
 void audit_end(void); /* frees */
 
+bool audit_is_entry(struct str key);                  /* of a log */
 void audit_sending(struct str key, struct str bytes); /* a create leaves its node */
 void audit_created(struct str key, struct str bytes);
 void audit_exists(struct str key, struct str bytes); /* a create that found something */

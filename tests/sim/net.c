@@ -37,6 +37,8 @@ static struct {
     struct store *mem, *fault;
     struct rng rng;
     int64_t outage_until_us;
+    unsigned outage_but;
+    const struct proc *cut_off; /* NULL: all */
     uint64_t calls;
     unsigned flying;       /* couriers under way */
     int64_t hurry;         /* couriers arrive at once */
@@ -189,8 +191,13 @@ static enum fate choose(const struct call *c, int *ret_err)
     unsigned dice = (unsigned)rng_below(&net.rng, 10000);
 
     *ret_err = passing[rng_below(&net.rng, ARRAY_LEN(passing))];
-    if (sched_now_us() < net.outage_until_us && rng_chance(&net.rng, 9000))
-        return dice % 2 ? FATE_FAIL : FATE_LOST;
+    if (sched_now_us() < net.outage_until_us && (!net.cut_off || net.cut_off == c->link->proc) &&
+        !rng_chance(&net.rng, net.outage_but))
+        return dice % 3 == 0 ? FATE_FAIL : dice % 3 == 1 && c->writes ? FATE_LATE : FATE_LOST;
+    if (f->cut && c->writes && audit_is_entry(c->key) && rng_chance(&net.rng, f->cut)) {
+        net_outage(c->link->proc, sched_now_us() + rng_between(&net.rng, SEC, 60 * SEC), 0);
+        return dice % 2 ? FATE_LATE : FATE_LOST;
+    }
     if (dice < f->fail)
         return FATE_FAIL;
     dice -= f->fail;
@@ -216,38 +223,49 @@ static enum fate choose(const struct call *c, int *ret_err)
     return dice < f->twice ? FATE_TWICE : FATE_FINE;
 }
 
+static int refused(void)
+{
+    sched_in_flight(false);
+    return -ERR_UNAVAIL;
+}
+
 /* The message leaves and arrives. Non-zero: the call ends here with that error. */
 static int begin(struct call *c)
 {
     const struct net_faults *f = &net.settings.faults;
 
-    sched_point();
     net.calls++;
+    sched_in_flight(true);
+    sched_point();
     if (c->link->proc->dead)
-        return -ERR_UNAVAIL;
+        return refused();
     if (f->crash && rng_chance(&net.rng, f->crash)) {
         if (rng_chance(&net.rng, 5000)) {
             c->link->die(c->link->proc);
-            return -ERR_UNAVAIL;
+            return refused();
         }
         c->dies_after = true;
     }
     c->fate = choose(c, &c->err);
     sched_sleep_us(one_way());
     /* Of one who died meanwhile the message is under way all the same, or never left. */
-    if (c->link->proc->dead && rng_chance(&net.rng, 5000))
-        return -ERR_UNAVAIL;
-    return 0;
+    return c->link->proc->dead && rng_chance(&net.rng, 5000) ? refused() : 0;
 }
 
 /* The reply comes back, or does not matter any more. */
 static int end(struct call *c, int r)
 {
+    const struct net_faults *f = &net.settings.faults;
+
     if (c->key.len)
         sim_trace("%s " STR_FMT " fate %d: %s", c->op, STR_ARG(c->key), (int)c->fate,
                   r == 0 ? "ok" : err_name(r));
     if (c->dies_after && !c->link->proc->dead)
         c->link->die(c->link->proc);
+    if (f->pause && rng_chance(&net.rng, f->pause) &&
+        c->link->proc->paused_until_us < sched_now_us())
+        c->link->proc->paused_until_us = sched_now_us() + rng_between(&net.rng, 1, f->pause_max_us);
+    sched_in_flight(false);
     sched_sleep_us(one_way());
     return c->link->proc->dead ? -ERR_UNAVAIL : r;
 }
@@ -650,9 +668,11 @@ void net_set_faults(const struct net_faults *faults)
     net.outage_until_us = 0;
 }
 
-void net_outage(int64_t until_us)
+void net_outage(const struct proc *p, int64_t until_us, unsigned but)
 {
+    net.cut_off = p;
     net.outage_until_us = until_us;
+    net.outage_but = but;
 }
 
 uint64_t net_calls(void)

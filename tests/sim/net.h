@@ -22,6 +22,9 @@ struct net_faults {
     unsigned twice; /* applied, and the same again later */
     unsigned crash; /* the process dies around this call */
     unsigned slow;  /* takes seconds */
+    unsigned pause; /* the process sleeps behind this call */
+    int64_t pause_max_us;
+    unsigned cut; /* of log entries: sent, and then the process reaches nothing for a while */
 };
 
 /* The store of a simulation; at most one at a time. */
@@ -33,7 +36,8 @@ struct net_settings {
 void net_begin(uint64_t seed, const struct net_settings *settings);
 void net_end(void);
 void net_set_faults(const struct net_faults *faults); /* NULL: none */
-void net_outage(int64_t until_us);                    /* nearly all calls fail until then */
+/* Until then the calls of one process, or (p NULL) of all, fail, but for some in 10000. */
+void net_outage(const struct proc *p, int64_t until_us, unsigned but);
 /* Everything that is on its way arrives. */
 void net_settle(void);
 uint64_t net_calls(void);

@@ -56,11 +56,17 @@ static void plan_faults(struct rng *rng, struct plan *p)
         p->net.faults.crash = (unsigned)rng_below(rng, 12);
     if (rng_chance(rng, 3000))
         p->net.faults.slow = (unsigned)rng_below(rng, 100);
+    if (rng_chance(rng, 4000))
+        p->net.faults.cut = 20 + (unsigned)rng_below(rng, 400);
     p->crashes = (unsigned)rng_below(rng, 4);
     p->pauses = (unsigned)rng_below(rng, 4);
     p->outages = (unsigned)rng_below(rng, 3);
     p->steps = rng_chance(rng, 2000) ? (unsigned)rng_below(rng, 4) : 0;
     p->long_pauses = rng_chance(rng, 2500);
+    if (p->long_pauses || rng_chance(rng, 3000)) {
+        p->net.faults.pause = (unsigned)rng_below(rng, p->long_pauses ? 12 : 40);
+        p->net.faults.pause_max_us = p->long_pauses ? 60 * HOUR : 100 * SEC;
+    }
 }
 
 static void plan_weights(struct rng *rng, struct plan *p)
@@ -77,10 +83,25 @@ static void plan_weights(struct rng *rng, struct plan *p)
     memcpy(p->weights, mix, sizeof(mixes[0]));
 }
 
+/* Many writers of one log, a slow store: large batches. */
+static void plan_crowd(struct plan *p)
+{
+    static const unsigned mix[] = {40, 1, 0, 0, 15, 3, 1, 8, 2, 1, 3};
+
+    p->nodes = 2;
+    p->clients = CLIENTS_MAX;
+    p->repos = 1;
+    p->workers = 6;
+    p->contents = 2;
+    p->think_max_us = MS;
+    p->net.latency_max_us = 100 * MS;
+    memcpy(p->weights, mix, sizeof(mix));
+}
+
 void plan_make(uint64_t seed, struct plan *p)
 {
     static const unsigned annotations[] = {40, 400, 9000, 30000, 70000};
-    static const int64_t thinks[] = {20 * MS, 300 * MS, 2 * SEC};
+    static const int64_t thinks[] = {MS, 20 * MS, 300 * MS, 2 * SEC};
     struct rng rng;
 
     rng_seed(&rng, seed, 6);
@@ -102,6 +123,8 @@ void plan_make(uint64_t seed, struct plan *p)
     if (p->faulty)
         plan_faults(&rng, p);
     plan_weights(&rng, p);
+    if (rng_chance(&rng, 2500))
+        plan_crowd(p);
 }
 
 /* ---- the director: things that happen to the world */
@@ -154,6 +177,14 @@ static void jump(struct rng *rng)
     world->counts[3]++;
 }
 
+static void cut_off(struct rng *rng)
+{
+    const struct site *s = rng_chance(rng, 5000) ? world->sites[any_node(rng)] : NULL;
+
+    net_outage(s ? &s->proc : NULL, sched_now_us() + rng_between(rng, SEC, 60 * SEC),
+               rng_chance(rng, 5000) ? 0 : 1500);
+}
+
 static void event(struct rng *rng, unsigned which)
 {
     switch (which) {
@@ -164,7 +195,7 @@ static void event(struct rng *rng, unsigned which)
         pause_node(rng);
         break;
     case 2:
-        net_outage(sched_now_us() + rng_between(rng, SEC, 40 * SEC));
+        cut_off(rng);
         world->counts[2]++;
         break;
     case 3:
@@ -182,12 +213,13 @@ static void mischief(struct rng *rng)
 {
     const struct plan *p = &world->plan;
     unsigned left[5] = {p->crashes, p->pauses, p->outages, p->jumps, p->steps};
-    unsigned ops = p->clients * p->ops;
+    int64_t ops = p->clients * p->ops;
 
     while (world->clients_left > 0) {
         unsigned sum = left[0] + left[1] + left[2] + left[3] + left[4], dice;
 
-        sched_sleep_us(rng_between(rng, MS, p->think_max_us * (int64_t)(ops / 4 / (sum + 1) + 2)));
+        sched_sleep_us(
+            rng_between(rng, MS, 200 * MS + p->think_max_us * (ops / 4 / (sum + 1) + 2)));
         if (sum == 0)
             continue;
         dice = (unsigned)rng_below(rng, sum);
@@ -212,11 +244,8 @@ static void calm(void)
     net_set_faults(NULL);
     do {
         all = true;
-        for (unsigned i = 0; i < world->plan.nodes; i++) {
-            if (world->sites[i])
-                world->sites[i]->proc.paused_until_us = 0;
-            all = all && world->sites[i];
-        }
+        for (unsigned i = 0; i < world->plan.nodes; i++)
+            all = all && world->sites[i] && world->sites[i]->proc.paused_until_us <= sched_now_us();
         sched_sleep_us(SEC);
     } while (!all);
     net_settle();

@@ -36,7 +36,7 @@ struct task {
     void (*fn)(void *arg);
     void *arg;
     enum state state;
-    bool timed, timed_out, at_store, ended, joined;
+    bool timed, timed_out, at_store, in_flight, ended;
     int64_t until_us;
     const void *on; /* mutex, condition or thread it waits for */
     unsigned id;
@@ -160,7 +160,7 @@ static void switch_context(struct task *from, struct task *to)
 
 static bool paused(const struct task *t)
 {
-    return !t->proc->dead && t->proc->paused_until_us > now_us;
+    return !t->proc->dead && !t->in_flight && t->proc->paused_until_us > now_us;
 }
 
 /* Ends of waits by time. */
@@ -507,6 +507,11 @@ int64_t sched_now_us(void)
 void sched_hold(bool on)
 {
     held = on;
+}
+
+void sched_in_flight(bool on)
+{
+    current->in_flight = on;
 }
 
 void sched_at_store(bool on)

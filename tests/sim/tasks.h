@@ -58,6 +58,8 @@ void sched_sleep_us(int64_t us);
 int64_t sched_now_us(void);
 /* Between true and false nobody else runs; the thread must not wait. */
 void sched_hold(bool on);
+/* While on, a pause of its process does not stop this thread: what it sent arrives. */
+void sched_in_flight(bool on);
 /* While on, the wall clock of this thread is the store's. */
 void sched_at_store(bool on);
 extern int64_t sched_store_skew_ms;

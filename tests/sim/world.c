@@ -238,6 +238,7 @@ static void site_open(void *arg)
         sched_sleep_us(OPEN_PAUSE_US);
     }
     mutex_lock(&world->mu);
+    s->opening = false;
     s->up = !s->proc.dead;
     if (s->up)
         world->sites[s->index] = s;
@@ -250,7 +251,7 @@ static void site_close(void *arg)
 {
     struct site *s = arg;
 
-    while (s->pins > 0)
+    while (s->pins > 0 || s->opening)
         sched_sleep_us(MS);
     work_free(s->pool);
     work_free(s->background);
@@ -293,6 +294,7 @@ static void life(unsigned index, unsigned incarnation)
     s->proc.wall_skew_ms = rng_chance(rng, 3000) ? rng_between(rng, -7200000, 400LL * 86400000) : 0;
     e = net_open(&s->proc, die, &s->store);
     assert(e == 0);
+    s->opening = true;
     sched_spawn(&s->proc, "start", site_open, s);
     mutex_lock(&world->mu);
     while (!s->proc.dead && !(world->stop && s->up))

@@ -68,7 +68,7 @@ struct site {
     struct work *pool, *background;
     struct request *asked; /* not answered yet */
     unsigned pins;         /* requests on their way in */
-    bool up;
+    bool opening, up;
 };
 
 struct request {
