@@ -17,7 +17,9 @@ readonly LOGS=$HERE/build-logs
 readonly FAILURE_LINES_MAX=60
 # Whole seconds a suite may take before it is ended and counts as failed.
 readonly BUILD_SECONDS_MAX=600 MESON_SECONDS_MAX=900 API_SECONDS_MAX=600
-readonly CLIENTS_SECONDS_MAX=1200 PROXY_SECONDS_MAX=900 GO_SECONDS_MAX=1800 CONFORMANCE_SECONDS_MAX=1200 SELFTEST_SECONDS_MAX=300
+readonly CLIENTS_SECONDS_MAX=1200 PROXY_SECONDS_MAX=900 GO_SECONDS_MAX=1800
+readonly CONFORMANCE_SECONDS_MAX=1200 SELFTEST_SECONDS_MAX=300
+readonly LOAD_SECONDS_MAX=480
 # Beside the fuzzing itself: reading the corpus, replaying a crash.
 readonly FUZZ_SECONDS_BESIDE=60
 
@@ -102,6 +104,11 @@ archive_suite() { # NAME FOLDER
         --stowage "$HERE/$2/stowage"
 }
 
+load_suite() { # NAME FOLDER OPTION
+    suite "$1" "$LOAD_SECONDS_MAX" "$python" "$HERE/tests/load/run.py" \
+        --stowage "$HERE/$2/stowage" "$3"
+}
+
 quick() {
     if build_suite build-gcc build; then
         meson_suite lint build lint
@@ -111,6 +118,7 @@ quick() {
         meson_suite program build build
         api_suite api build
         archive_suite archive build
+        [ "$tier" = all ] || load_suite load build --quick
     fi
     if build_suite build-asan build-asan -Db_sanitize=address,undefined; then
         meson_suite asan-unit build-asan unit store fuzz-regress
@@ -141,6 +149,7 @@ all() {
         meson_suite tsan-unit build-tsan unit store fuzz-regress
         api_suite tsan-api build-tsan
     fi
+    load_suite load build --full
     clients
     STOWAGE=$HERE/build/stowage suite conformance "$CONFORMANCE_SECONDS_MAX" \
         "$HERE/conformance/run.sh"
