@@ -221,6 +221,7 @@ static enum MHD_Result on_headers(struct req *r, const char *method, const char 
     const struct route *route;
     int e;
 
+    watch_conn_waits(r->conn, false);
     atomic_fetch_add(&r->http->active, 1);
     r->counted = true;
     r->method = method_of(method);
@@ -326,8 +327,9 @@ static void on_completed(void *arg, struct MHD_Connection *conn, void **state,
 {
     struct req *r = *state;
 
-    (void)arg, (void)conn, (void)why;
+    (void)arg, (void)why;
     *state = NULL;
+    watch_conn_waits(conn, true);
     if (r)
         watch_remove(r);
     if (r && !body_abandon(r))
@@ -337,8 +339,21 @@ static void on_completed(void *arg, struct MHD_Connection *conn, void **state,
 static void on_connection(void *arg, struct MHD_Connection *conn, void **state,
                           enum MHD_ConnectionNotificationCode what)
 {
-    (void)arg, (void)conn, (void)state;
-    metric_add(METRIC_http_connections, what == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1);
+    const union MHD_ConnectionInfo *info;
+    struct watched_conn *c = *state;
+    struct http *h = arg;
+
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        metric_add(METRIC_http_connections, 1);
+        info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+        if (info)
+            watch_conn_add(&h->watch, info->connect_fd, &c);
+        *state = c;
+        return;
+    }
+    metric_add(METRIC_http_connections, -1);
+    if (c)
+        watch_conn_remove(&h->watch, c);
 }
 
 /* The path arrives as it was sent; decoding is route.c's. */

@@ -23,7 +23,9 @@
 #define HTTP_CONNECTION_MEMORY                                                                     \
     (32u << 10)               /* the pool of one connection; carries 16 KiB of headers (R119) */
 #define HTTP_IDLE_SECONDS 120 /* R150: above the 90 s that Go clients keep idle connections */
-#define HTTP_DISCARD_MAX  (64u << 20) /* body bytes read and dropped after an early error (R152) */
+#define HTTP_HEADERS_SECONDS                                                                       \
+    (HTTP_IDLE_SECONDS + 30) /* from the end of a request, or accept, to the next one's headers */
+#define HTTP_DISCARD_MAX (64u << 20) /* body bytes read and dropped after an early error (R152) */
 #define HTTP_STREAM_BUFFER_MIN                                                                     \
     (8u << 10) /* an upload hands over buffers of this size when it is slow ... */
 #define HTTP_STREAM_BUFFER_MAX (256u << 10) /* ... up to this when it is fast; two per upload */

@@ -78,12 +78,20 @@ struct req {
 
 #define HTTP_LISTEN_MAX 16
 
-/* Requests whose body is awaited (http_watch.c). */
+/* One connection, as the watch knows it; owned by the connection. */
+struct watched_conn {
+    struct watched_conn *next, **at; /* guarded by the watch's mutex */
+    int fd;
+    atomic_llong waiting_ms; /* clock_boot_ms since when it owes a request; 0: it is in one */
+};
+
+/* All connections, and requests whose body is awaited (http_watch.c). */
 struct http_watch {
     struct mutex mu;
     struct cond stopped;
     struct thread thread;
-    struct req *first; /* guarded by mu, like stop */
+    struct req *first; /* guarded by mu, like conns and stop */
+    struct watched_conn *conns;
     bool started, stop;
 };
 
@@ -120,13 +128,16 @@ void body_run(struct req *r, enum job job); /* suspends and hands to a worker */
 bool body_abandon(struct req *r); /* at completion: true when a job will free the request */
 void req_free(struct req *r);
 
-/* http_watch.c: notices clients that vanish in the middle of a body. The library (0.9.75) can miss
- * the end of a connection that arrives together with data, and would hold the request until the
- * idle limit. */
+/* http_watch.c: ends what the library (0.9.75) would hold: clients that vanish in the middle of a
+ * body (it can miss the end of a connection that arrives together with data), and those that send a
+ * request byte by byte (its idle limit begins anew with each). */
 int watch_start(struct http_watch *w) must_check;
 void watch_stop(struct http_watch *w);
 void watch_add(struct req *r); /* event thread: a body is awaited */
 void watch_remove(
     struct req *r); /* event thread: it is complete, or the request ends; any number of times */
+void watch_conn_add(struct http_watch *w, int fd, struct watched_conn **ret);
+void watch_conn_remove(struct http_watch *w, struct watched_conn *c);
+void watch_conn_waits(struct MHD_Connection *conn, bool waits); /* for the next request */
 
 #endif

@@ -1,14 +1,17 @@
 /* A thread that looks, twice a second, whether the peer of a request in the middle of its body has
- * closed. What it finds it does not end itself: it shuts down the reading side, which wakes the
- * connection's event thread, and that one ends the request as always. A request is taken off the
- * list before its connection closes, so the descriptor is never one of somebody else. */
+ * closed, and every few seconds, whether a connection is overdue with its next request. What it
+ * finds it does not end itself: it shuts down the reading side, which wakes the connection's event
+ * thread, and that one ends the request as always. Requests and connections are taken off their
+ * lists before the connection closes, so the descriptor is never one of somebody else. */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
 #include "registry/http_internal.h"
 
-#define WATCH_PERIOD_MS 500
+#define WATCH_PERIOD_MS       500
+#define WATCH_CONNS_PERIOD_MS 5000
 
 static bool peer_closed(int fd)
 {
@@ -27,14 +30,32 @@ static void look(struct req *r)
         shutdown(info->connect_fd, SHUT_RD);
 }
 
+/* With mu held. */
+static void look_for_overdue(struct http_watch *w)
+{
+    long long latest = clock_boot_ms() - HTTP_HEADERS_SECONDS * 1000LL;
+
+    for (struct watched_conn *c = w->conns; c; c = c->next) {
+        long long since = atomic_load_explicit(&c->waiting_ms, memory_order_relaxed);
+
+        if (since && since < latest)
+            shutdown(c->fd, SHUT_RD);
+    }
+}
+
 static void watch_main(void *arg)
 {
     struct http_watch *w = arg;
+    int64_t next_conns = clock_boot_ms() + WATCH_CONNS_PERIOD_MS;
 
     mutex_lock(&w->mu);
     while (!w->stop) {
         for (struct req *r = w->first; r; r = r->watch_next)
             look(r);
+        if (clock_boot_ms() >= next_conns) {
+            look_for_overdue(w);
+            next_conns = clock_boot_ms() + WATCH_CONNS_PERIOD_MS;
+        }
         cond_wait_until(&w->stopped, &w->mu, clock_boot_ms() + WATCH_PERIOD_MS);
     }
     mutex_unlock(&w->mu);
@@ -90,4 +111,42 @@ void watch_remove(struct req *r)
     if (r->watch_next)
         r->watch_next->watch_at = r->watch_at;
     mutex_unlock(&w->mu);
+}
+
+void watch_conn_add(struct http_watch *w, int fd, struct watched_conn **ret)
+{
+    struct watched_conn *c = malloc(sizeof(*c));
+
+    *ret = c;
+    if (!c)
+        return; /* the library's idle limit is left */
+    c->fd = fd;
+    atomic_init(&c->waiting_ms, clock_boot_ms());
+    mutex_lock(&w->mu);
+    c->next = w->conns;
+    c->at = &w->conns;
+    if (w->conns)
+        w->conns->at = &c->next;
+    w->conns = c;
+    mutex_unlock(&w->mu);
+}
+
+void watch_conn_remove(struct http_watch *w, struct watched_conn *c)
+{
+    mutex_lock(&w->mu);
+    *c->at = c->next;
+    if (c->next)
+        c->next->at = c->at;
+    mutex_unlock(&w->mu);
+    free(c);
+}
+
+void watch_conn_waits(struct MHD_Connection *conn, bool waits)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct watched_conn *c = info ? info->socket_context : NULL;
+
+    if (c)
+        atomic_store_explicit(&c->waiting_ms, waits ? clock_boot_ms() : 0, memory_order_relaxed);
 }
