@@ -196,7 +196,6 @@ void upload_drop_stream(struct upload *u)
         return;
     store_stream_close(u->stream);
     u->stream = NULL;
-    metric_add(METRIC_upload_streams_open, -1);
 }
 
 void upload_count_bytes(struct upload *u)
@@ -257,7 +256,6 @@ int upload_need_stream(struct upload *u, struct err_detail *detail)
     if (u->bytes.len == 0)
         buf_done(&u->bytes);
     upload_count_bytes(u);
-    metric_add(METRIC_upload_streams_open, 1);
     return 0;
 }
 

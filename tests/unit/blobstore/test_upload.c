@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/metrics.h"
 
 struct world {
     struct faults f;
@@ -563,6 +564,42 @@ static void test_damaged_session_is_refused(void **state)
     }
 }
 
+/* ---- many small ones at once: beyond the bound of their memory they stream, and are whole */
+
+static void test_many_small_share_memory(void **state)
+{
+    enum { COUNT = 300, HALF = 30000 };
+    static struct upload *held[COUNT];
+    struct world w auto_world;
+    char id[KEYS_SESSION_LEN + 1];
+    int64_t before = metric_value(METRIC_upload_streams_open);
+
+    (void)state;
+    world_open(&w);
+    for (size_t i = 0; i < COUNT; i++) {
+        start(&w.a, id);
+        held[i] = hold(&w.a, id);
+        assert_int_equal(upload_write(held[i], content(0, HALF), NULL), 0);
+        assert_int_equal(upload_write(held[i], content(HALF, HALF - i), NULL), 0);
+    }
+    assert_true(metric_value(METRIC_upload_streams_open) - before > COUNT / 4);
+    assert_true(metric_value(METRIC_upload_streams_open) - before < COUNT * 3 / 4);
+    for (size_t i = 0; i < COUNT; i++) {
+        struct digest d = content_digest(2 * HALF - i, DIGEST_SHA256);
+
+        assert_int_equal(upload_close(held[i], &d, 0, NULL), 0);
+        upload_release(held[i]);
+        blob_is_whole(&w.b, 2 * HALF - i, &d);
+    }
+    assert_int_equal(metric_value(METRIC_upload_streams_open), before);
+    start(&w.a, id); /* their memory counts no longer */
+    held[0] = hold(&w.a, id);
+    assert_int_equal(upload_write(held[0], content(0, HALF), NULL), 0);
+    assert_int_equal(upload_write(held[0], content(HALF, HALF), NULL), 0);
+    assert_int_equal(metric_value(METRIC_upload_streams_open), before);
+    upload_release(held[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -586,6 +623,7 @@ int main(void)
         cmocka_unit_test(test_many_sessions_in_memory),
         cmocka_unit_test(test_trim_gives_streams_up),
         cmocka_unit_test(test_damaged_session_is_refused),
+        cmocka_unit_test(test_many_small_share_memory),
     };
 
     return cmocka_run_group_tests_name("upload", tests, setup, NULL);
