@@ -16,7 +16,7 @@ Kinds:
     read    GETs "path", reads "rate" bytes of the answer each second (0: no more after "first")
     upload  opens a session in "repo", then sends a PATCH of "size" bytes: "first" at once, then
             "rate" each second (0: nothing more)
-    raw     sends "text" and holds; what comes back is read
+    raw     sends "text" and holds; what comes back is read; then "drip", if given, each second
 
 At most CONNECTING_MAX connections are between connect and their first answer at once, unless
 "at_once" is set. The end of standard input ends the process.
@@ -211,6 +211,9 @@ class Conn:
     def tick(self):
         """Once a second."""
         rate = self.spec.get("rate", 0)
+        if self.spec.get("drip") and self.state == "hold":
+            self.out += self.spec["drip"].encode()
+            self.flush()
         if self.state != "slow" or rate == 0:
             return
         if self.spec["kind"] == "upload":

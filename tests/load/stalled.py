@@ -2,7 +2,7 @@
 one crowd that stalls by itself and one whose process is stopped.
 
 Not before EARLIEST_S after they stalled may any of them be let go, and at LATEST_S none may be
-left: the idle limit lies between (R150)."""
+left: the idle limit (R150), and the limit of a request that comes byte by byte, lie between."""
 
 import os
 import signal
@@ -11,13 +11,15 @@ import time
 import bench
 from bench import MIB, need
 
-EARLIEST_S, LATEST_S = 60, 150
+EARLIEST_S, LATEST_S = 60, 165
 GROUPS = {
     "stuck_readers": 100,
     "stuck_uploads": 100,
     "partial_line": 100,
     "partial_headers": 100,
     "partial_body": 20,
+    "dripping_line": 50,
+    "dripping_headers": 50,
     "silent": 50,
 }
 
@@ -30,6 +32,9 @@ def fill(crowd, digest):
     crowd.add("partial_headers", "raw", n["partial_headers"], text="GET /v2/ HTTP/1.1\r\nHost: x\r\nA")
     crowd.add("partial_body", "raw", n["partial_body"], text=(
         "PUT /v2/s/manifests/x HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n{"))
+    crowd.add("dripping_line", "raw", n["dripping_line"], text="GET /v2/s/manif", drip="x")
+    crowd.add("dripping_headers", "raw", n["dripping_headers"], drip="y",
+              text="GET /v2/ HTTP/1.1\r\nHost: x\r\nA: ")
     crowd.add("silent", "raw", n["silent"], text="")
     for group, count in n.items():
         crowd.settled(group, count, 60)
@@ -66,14 +71,18 @@ class Stalled:
         with self.node.client() as c:
             c.push_image("s", "meanwhile", b"layer")
         left = bench.until(lambda: self.node.metric("http_connections") <= 1,
-                           max(0.0, self.start + LATEST_S - time.monotonic()), 1)
+                           max(10.0, self.start + LATEST_S - time.monotonic()), 1)
         gone = time.monotonic() - self.start
+        times = []
         for group in GROUPS:
             s = self.crowd.stat(group)
             need(s["closed"] == 0 or s["closed_first"] > EARLIEST_S,
                  f"{group} was let go after {s['closed_first']:.0f} s")
+            need(s["closed_last"] < LATEST_S, f"{group} stayed for {s['closed_last']:.0f} s")
+            if s["closed"]:
+                times.append(f"{group} {s['closed_first']:.0f}-{s['closed_last']:.0f} s")
         need(left, f"after {LATEST_S} s {self.node.metric('http_connections')} connections are held")
         back = bench.until(lambda: self.node.files() <= self.files, 120, 1)
-        w.tell(f"all gone when looked at after {gone:.0f} s; {self.node.files()} descriptors "
-               f"(from {self.files})")
+        w.tell(f"all gone when looked at after {gone:.0f} s: {', '.join(times)}; "
+               f"{self.node.files()} descriptors (from {self.files})")
         need(back, f"{self.node.files()} descriptors, not {self.files}")
