@@ -26,7 +26,7 @@ static int parse(int argc, const char *const *argv, struct config *ret, struct e
     for (int i = 0; i < argc; i++)
         assert_non_null(copy[i] = strdup(argv[i]));
     why->text[0] = '\0';
-    *ret = (struct config){NULL};
+    *ret = (struct config){.root = NULL};
     int e = opt_parse(config_specs, config_spec_count, argc, copy, ret, &rest, why);
     for (int i = 0; i < argc; i++)
         free(copy[i]);
