@@ -15,7 +15,10 @@ from script import bytes_of
 
 BODY = 200_000
 BIG = 8 << 20  # more than sockets hold: the server is in the middle of it when the reader goes
-BACK_S = 30  # until everything is back
+# Until everything is back. The library can miss the end of a connection that has sent half a header
+# (registry/http_internal.h); its idle limit of 120 s ends that one, too.
+BACK_S = 15
+BACK_HALF_HEADER_S = 140
 TAKE_UP_S = 15  # until an interrupted upload can go on
 GROWTH_KB = 12 << 10  # memory may grow by so much; pools keep what they once had
 HOWS = ("reset", "close")
@@ -181,7 +184,7 @@ def places(request, full):
     h, n = len(head), len(payload)
     wanted = [0, 3, 20, h // 2, h - 2, h - 1, h, h + 1, h + n // 3, h + n // 2, h + n - 1, h + n]
     if not full:
-        wanted = [h // 2, h, h + n // 2, h + n - 1, h + n]
+        wanted = [0, h, h + n // 2, max(h, h + n - 1), h + n]
     return sorted({w for w in wanted if 0 <= w <= h + n})
 
 
@@ -215,16 +218,17 @@ def round_of(scene, name, full):
     """All requests, all places, both ways; then what was left is taken up."""
     left = []
     for kind in REQUESTS:
-        first = kind(scene, f"{name}/{kind.__name__.replace('_', '-')}/none")
+        where = f"{name}/{kind.__name__.replace('_', '-')}"
+        first = kind(scene, f"{where}/00-first")  # all names of a kind are of one length
         if first[5] is not None and kind in (Scene.put, Scene.put_empty, Scene.patch, Scene.patch_chunked,
                                              Scene.patch_later, Scene.ask):  # fmt: skip
             first[5](False)
         for n, cut in enumerate(places(first, full)):
             for how in HOWS:
-                request = kind(scene, f"{name}/{kind.__name__.replace('_', '-')}/{n}{how}")
-                # The target's length may differ from the first one's.
-                cut_here = cut + length(request) - length(first) if cut == length(first) else cut
-                sent = scene.vanish(request, cut_here, how)
+                request = kind(scene, f"{where}/{n:02}-{how}")
+                if length(request) != length(first):
+                    raise Problem(f"{where}: requests of different lengths")
+                sent = scene.vanish(request, cut, how)
                 left.append((request[5], sent))
     for how in HOWS:
         for read in (1, 300, 100_000):
@@ -241,14 +245,19 @@ def length(request):
     return len(head) + len(payload)
 
 
-def settle(scene, before, memory):
-    until = time.monotonic() + BACK_S
+def open_files(scene):
+    folder = pathlib.Path(f"/proc/{scene.server.pid}/fd")
+    return sorted(os.readlink(f).replace(scene.place.root, "") for f in folder.iterdir())
+
+
+def settle(scene, before, memory, limit=BACK_S):
+    until = time.monotonic() + limit
     while True:
         now = State(scene)
         if now.back(before, memory):
             return now
         if time.monotonic() > until:
-            raise Problem(f"after {BACK_S} s: {now}; before: {before}")
+            raise Problem(f"after {limit} s: {now}; before: {before}; open: {open_files(scene)}")
         time.sleep(0.1)
 
 
@@ -262,12 +271,14 @@ def steps(ctx):
         warm = settle(scene, start, False)
         count = round_of(scene, "one", ctx.full)
         try:
-            after = settle(scene, warm, memory)
+            begin = time.monotonic()
+            after = settle(scene, warm, memory, BACK_HALF_HEADER_S if ctx.full else BACK_S)
+            took = time.monotonic() - begin
         except Lost as e:
             raise Problem(f"the server is gone: {e}") from e
         # Half requests changed nothing, and whole ones all or nothing: nothing is on its way now.
         keys = verify(scene.ledger, [scene.addr])
-        ctx.note(f"{count} vanished; start: {start}; warm: {warm}; after: {after}; {keys} keys")
+        ctx.note(f"{count} vanished; back within {took:.1f} s; start: {start}; warm: {warm}; after: {after}; {keys} keys")
         scene.caller.close()
         place.kill_all()
         one = place.start(faulty=False)
