@@ -49,7 +49,7 @@ static int64_t birth_now(struct uploads *us)
     int64_t now;
 
     mutex_lock(&us->mu);
-    now = us->clock_known ? clock_boot_ms() + us->clock_offset_ms : clock_wall_ms();
+    now = clock_boot_ms() + us->clock_offset_ms;
     mutex_unlock(&us->mu);
     return now;
 }

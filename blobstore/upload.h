@@ -20,6 +20,7 @@
 struct uploads; /* per node */
 struct upload;  /* a held session */
 
+/* Asks the store for its clock: fails when it does not answer. */
 int uploads_new(struct blobs *b, struct uploads **ret) must_check;
 void uploads_free(struct uploads *u);
 

@@ -82,7 +82,6 @@ struct uploads {
     size_t idle_bytes;
     struct spent_set *spent; /* NULL before the first */
     int64_t clock_offset_ms; /* store's clock - clock_boot_ms */
-    bool clock_known;
 };
 
 /* ---- upload_table.c */

@@ -269,6 +269,7 @@ int uploads_new(struct blobs *b, struct uploads **ret)
 {
     struct uploads *us = calloc(1, sizeof(*us));
     int64_t now;
+    int r;
 
     assert(b && ret);
     if (!us)
@@ -277,8 +278,13 @@ int uploads_new(struct blobs *b, struct uploads **ret)
     us->node = blobs_node(b);
     us->store = node_store(us->node);
     mutex_init(&us->mu);
-    if (uploads_now(us, &now, NULL) < 0)
-        us->clock_known = false; /* births are by this machine's clock until the store answers */
+    /* Births are by the store's clock alone: an id of a clock that is ahead would never be too old,
+     * and live again when its entries are gone (B18). */
+    r = uploads_now(us, &now, NULL);
+    if (r < 0) {
+        uploads_free(us);
+        return r;
+    }
     *ret = us;
     return 0;
 }
@@ -304,7 +310,6 @@ int uploads_now(struct uploads *us, int64_t *ret_ms, struct err_detail *detail)
         return r;
     mutex_lock(&us->mu);
     us->clock_offset_ms = now - clock_boot_ms();
-    us->clock_known = true;
     mutex_unlock(&us->mu);
     *ret_ms = now;
     return 0;

@@ -600,6 +600,27 @@ static void test_many_small_share_memory(void **state)
     upload_release(held[0]);
 }
 
+/* An id is born by the store's clock, never by this machine's: without it there are no uploads. */
+static void test_births_need_the_stores_clock(void **state)
+{
+    struct faults faults;
+    struct store *s = faulty_store(&faults, mem_store());
+    struct node *node = open_node(s);
+    struct uploads *uploads = NULL;
+    struct blobs *blobs;
+
+    (void)state;
+    assert_int_equal(blobs_new(node, &blobs), 0);
+    faults_clear(&faults);
+    faults_add(&faults, (struct rule){.op = "now", .from = 1, .fault = FAULT_FAIL_BEFORE});
+    assert_int_equal(uploads_new(blobs, &uploads), -ERR_UNAVAIL);
+    assert_int_equal(uploads_new(blobs, &uploads), 0);
+    uploads_free(uploads);
+    blobs_free(blobs);
+    node_free(node);
+    store_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -623,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_many_sessions_in_memory),
         cmocka_unit_test(test_trim_gives_streams_up),
         cmocka_unit_test(test_damaged_session_is_refused),
+        cmocka_unit_test(test_births_need_the_stores_clock),
         cmocka_unit_test(test_many_small_share_memory),
     };
 
