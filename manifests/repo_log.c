@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 #include "manifests/repo_internal.h"
 
 #define MARKER_MS (600 * 1000LL) /* ten minutes of the store's clock */
@@ -212,12 +213,12 @@ static int before(void *self, uint64_t seq, struct err_detail *detail)
     struct repo *r = self;
     int e = 0;
 
-    if (seq == 1) /* B20 */
+    if (seq == 1 && !mutant("add-after")) /* B20 */
         e = catalog_add(repos_catalog(r->owner), r->name_str, r->batch.puts, detail);
     /* Undecided there is certainly not committed here. */
     if (e == -ERR_UNKNOWN)
         e = -ERR_NOTCOMMITTED;
-    return e < 0 ? e : mark_changes(r, seq, detail);
+    return e < 0 || mutant("marker-after") ? e : mark_changes(r, seq, detail);
 }
 
 static void after(void *self)
@@ -230,6 +231,8 @@ static void after(void *self)
     seq = replica_seq(r->replica);
     filled = repo_filled(r);
     replica_unlock(r->replica);
+    if (mutant("marker-after"))
+        (void)!mark_changes(r, seq, NULL);
     catalog_agree(repos_catalog(r->owner), r->name_str, filled, seq);
 }
 
