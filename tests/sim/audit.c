@@ -14,6 +14,7 @@
 
 static struct {
     struct omap *sent;    /* "<key>#<hash>" -> when it left first, with the process's clock */
+    struct omap *absent;  /* "<process>#<key>" -> when it was last read as not there */
     struct omap *tables;  /* key of a checkpoint -> its bytes as first sent */
     struct omap *removed; /* keys of log entries that were removed */
     struct omap *owners;  /* data id -> key of its record */
@@ -44,7 +45,8 @@ static const struct str *recall(const struct omap *map, struct str key)
 
 void audit_begin(void)
 {
-    struct omap **all[] = {&seen.sent, &seen.tables, &seen.removed, &seen.owners, &seen.ticks};
+    struct omap **all[] = {&seen.sent,    &seen.absent, &seen.tables,
+                           &seen.removed, &seen.owners, &seen.ticks};
 
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         int r = omap_new(free, all[i]);
@@ -56,6 +58,7 @@ void audit_begin(void)
 void audit_end(void)
 {
     omap_freep(&seen.sent);
+    omap_freep(&seen.absent);
     omap_freep(&seen.tables);
     omap_freep(&seen.removed);
     omap_freep(&seen.owners);
@@ -143,7 +146,45 @@ static bool parse(struct str prefix, uint64_t seq, struct str bytes, struct objl
 
 /* ---- creates on their way */
 
-void audit_sending(struct str key, struct str bytes)
+static void name_read(struct buf *out, const struct proc *p, struct str key)
+{
+    buf_addf(out, "%s#", p->name);
+    buf_add(out, key);
+}
+
+void audit_absent(const struct proc *p, struct str key)
+{
+    struct buf name auto_buf = BUF_INIT(STORE_KEY_MAX + SCHED_NAME_MAX);
+    int64_t now = sched_now_us();
+
+    if (!audit_is_entry(key))
+        return;
+    name_read(&name, p, key);
+    remember(seen.absent, buf_str(&name), str_make(&now, sizeof(now)));
+}
+
+/* What depends on the state leaves within D of a look at it, and none is younger than the last look
+ * that found the number free. Empty entries and the catalog's depend on
+ * nothing, an end by age on another look. */
+static void looked_lately(const struct proc *p, struct str key, struct str bytes)
+{
+    struct buf name auto_buf = BUF_INIT(STORE_KEY_MAX + SCHED_NAME_MAX);
+    const struct str *last;
+    int64_t at;
+
+    name_read(&name, p, key);
+    last = recall(seen.absent, buf_str(&name));
+    if (!last || str_starts(key, STR(KEYS_CATALOG)) ||
+        memmem(bytes.at, bytes.len, "\"ops\":[]", 8) ||
+        memmem(bytes.at, bytes.len, "\"op\":\"expire\"", 13))
+        return;
+    memcpy(&at, last->at, sizeof(at));
+    if (sched_now_us() - at > RESEND_MAX_US)
+        sim_fail("an entry leaves %lld s after the last look: " STR_FMT,
+                 (long long)((sched_now_us() - at) / SEC), STR_ARG(key));
+}
+
+void audit_sending(const struct proc *p, struct str key, struct str bytes)
 {
     struct buf name auto_buf = BUF_INIT(STORE_KEY_MAX + 80);
     char text[DIGEST_TEXT_MAX];
@@ -154,6 +195,7 @@ void audit_sending(struct str key, struct str bytes)
 
     if (!audit_log_key(key, &log))
         return;
+    looked_lately(p, key, bytes);
     digest_of(DIGEST_SHA256, bytes, &d);
     buf_add(&name, key);
     buf_addc(&name, '#');

@@ -5,12 +5,15 @@
 #define STOWAGE_TESTS_SIM_AUDIT_H
 
 #include "base/str.h"
+#include "tasks.h"
 
 void audit_begin(void);
 void audit_end(void); /* frees */
 
-bool audit_is_entry(struct str key);                  /* of a log */
-void audit_sending(struct str key, struct str bytes); /* a create leaves its node */
+bool audit_is_entry(struct str key); /* of a log */
+/* A process read that an entry is not there; a create leaves it. */
+void audit_absent(const struct proc *p, struct str key);
+void audit_sending(const struct proc *p, struct str key, struct str bytes);
 void audit_created(struct str key, struct str bytes);
 void audit_exists(struct str key, struct str bytes); /* a create that found something */
 void audit_put(struct str key, struct str bytes);

@@ -493,6 +493,37 @@ static bool close_session(struct client *c, struct session *s, unsigned alg, uns
     return op->outcome == OUT_OK;
 }
 
+/* A second request to close the same session, by another node: of a proxy that did not wait. */
+struct twin {
+    struct client client;
+    struct session *session;
+    unsigned alg, node;
+};
+
+static void close_too(void *arg)
+{
+    struct twin *t = arg;
+
+    sched_sleep_us(rng_between(&t->client.rng, 1, 100 * MS));
+    (void)close_session(&t->client, t->session, t->alg, t->node);
+    free(t);
+    mutex_lock(&world->mu);
+    world->clients_left--;
+    cond_broadcast(&world->changed);
+    mutex_unlock(&world->mu);
+}
+
+static void close_twice(struct client *c, struct session *s, unsigned alg)
+{
+    struct twin *t = malloc(sizeof(*t));
+
+    assert(t);
+    *t = (struct twin){.client = *c, .session = s, .alg = alg, .node = any_node(c)};
+    (void)rng_next(&c->rng);
+    world->clients_left++;
+    sched_spawn(sched_proc(), "twin", close_too, t);
+}
+
 static unsigned choose_alg(struct client *c)
 {
     return rng_chance(&c->rng, 1200) ? 1 : 0;
@@ -534,6 +565,8 @@ static bool push_blob(struct client *c, unsigned repo, unsigned content, unsigne
     }
     if (rng_chance(&c->rng, 800)) /* left to others, or to its age */
         return false;
+    if (rng_chance(&c->rng, size > BLOB_INLINE_MAX ? 3000 : 500))
+        close_twice(c, s, rng_chance(&c->rng, 1000) ? !alg : alg);
     for (unsigned i = 0; i < RETRIES_MAX; i++) {
         if (close_session(c, s, alg, node))
             return true;
@@ -673,8 +706,10 @@ void client_run(void *arg)
 
     rng_seed(&c.rng, world->plan.seed, 100 + c.number);
     for (unsigned i = 0; i < world->plan.ops; i++) {
-        if (sched_now_us() < world->quiet_until_us)
+        if (sched_now_us() < world->quiet_until_us) {
             sched_sleep_us(world->quiet_until_us - sched_now_us());
+            go_on(&c);
+        }
         act(&c, choose_deed(&c));
         sched_sleep_us(rng_between(&c.rng, 1, world->plan.think_max_us));
     }
@@ -729,16 +764,40 @@ static void change_repo(struct client *c, unsigned node, unsigned repo)
     sim_fail("at the end: blobs cannot be pushed to repository %u", repo);
 }
 
+/* After days without a request every session has ended, for every node. */
+static void verify_sessions(struct client *c)
+{
+    int64_t until_us = sched_now_us() + rng_between(&c->rng, 25 * HOUR, 60 * HOUR);
+
+    while (sched_now_us() < until_us) {
+        struct request *rq = request_new(request_sweep);
+
+        (void)request_call(rq, any_node(c), PATIENCE_US);
+        request_unref(rq);
+        sched_sleep_us(until_us - sched_now_us() < 20 * HOUR ? until_us - sched_now_us() + 1
+                                                             : rng_between(&c->rng, 1, 20 * HOUR));
+    }
+    for (unsigned i = 0; i < world->session_count; i++) {
+        struct session *s = &world->sessions[i];
+        int e = s->used ? session_request(s, run_patch, 1, any_node(c)) : -ERR_NOTFOUND;
+
+        if (e != -ERR_NOTFOUND)
+            sim_fail("session %s is served after days: %s", s->id, e < 0 ? err_name(e) : "ok");
+    }
+}
+
 void client_verify(void)
 {
     struct client c = {.number = CLIENTS_MAX};
 
     rng_seed(&c.rng, world->plan.seed, 99);
+    if (world->plan.jumps > 0)
+        verify_sessions(&c);
     for (unsigned repo = 0; repo < world->plan.repos; repo++) {
         for (unsigned node = 0; node < world->plan.nodes; node++)
             verify_repo(&c, node, repo);
-        for (unsigned node = 0; node < world->plan.nodes; node++)
-            change_repo(&c, node, repo);
+        for (unsigned node = 0, first = any_node(&c); node < world->plan.nodes; node++)
+            change_repo(&c, (node + first) % world->plan.nodes, repo);
         verify_repo(&c, any_node(&c), repo);
     }
 }

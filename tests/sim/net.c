@@ -7,6 +7,8 @@
 #include "audit.h"
 #include "blobstore/store_ops.h"
 
+#define ENTRIES_MORE 5 /* times likelier is a fault where a log entry is written */
+
 struct link { /* a process's connection */
     struct store store;
     struct proc *proc;
@@ -78,8 +80,10 @@ static void leave(void)
 
 /* ---- late writes: a courier each */
 
+enum { CREATE, PUT, REMOVE };
+
 struct courier {
-    enum { CREATE, PUT, REMOVE } kind;
+    int kind; /* CREATE, PUT, REMOVE */
     enum store_class cls;
     struct buf key, bytes;
     int64_t at_us;
@@ -195,9 +199,12 @@ static enum fate choose(const struct call *c, int *ret_err)
         !rng_chance(&net.rng, net.outage_but))
         return dice % 3 == 0 ? FATE_FAIL : dice % 3 == 1 && c->writes ? FATE_LATE : FATE_LOST;
     if (f->cut && c->writes && audit_is_entry(c->key) && rng_chance(&net.rng, f->cut)) {
-        net_outage(c->link->proc, sched_now_us() + rng_between(&net.rng, SEC, 60 * SEC), 0);
+        net_outage(rng_chance(&net.rng, 5000) ? c->link->proc : NULL,
+                   sched_now_us() + rng_between(&net.rng, 5 * SEC, 60 * SEC), 0);
         return dice % 2 ? FATE_LATE : FATE_LOST;
     }
+    if (c->writes && audit_is_entry(c->key))
+        dice /= ENTRIES_MORE;
     if (dice < f->fail)
         return FATE_FAIL;
     dice -= f->fail;
@@ -252,19 +259,29 @@ static int begin(struct call *c)
     return c->link->proc->dead && rng_chance(&net.rng, 5000) ? refused() : 0;
 }
 
+/* Where something went wrong with an entry, sleeping is most interesting. */
+static void may_pause(const struct call *c)
+{
+    const struct net_faults *f = &net.settings.faults;
+    struct proc *p = c->link->proc;
+    unsigned chance = c->fate != FATE_FINE && audit_is_entry(c->key) ? 30 * f->pause : f->pause;
+
+    if (f->pause == 0 || p->paused_until_us > sched_now_us() || !rng_chance(&net.rng, chance))
+        return;
+    p->paused_from_us =
+        sched_now_us() + rng_between(&net.rng, 0, rng_chance(&net.rng, 5000) ? 1 : SEC);
+    p->paused_until_us = p->paused_from_us + rng_between(&net.rng, SEC, f->pause_max_us);
+}
+
 /* The reply comes back, or does not matter any more. */
 static int end(struct call *c, int r)
 {
-    const struct net_faults *f = &net.settings.faults;
-
     if (c->key.len)
         sim_trace("%s " STR_FMT " fate %d: %s", c->op, STR_ARG(c->key), (int)c->fate,
                   r == 0 ? "ok" : err_name(r));
     if (c->dies_after && !c->link->proc->dead)
         c->link->die(c->link->proc);
-    if (f->pause && rng_chance(&net.rng, f->pause) &&
-        c->link->proc->paused_until_us < sched_now_us())
-        c->link->proc->paused_until_us = sched_now_us() + rng_between(&net.rng, 1, f->pause_max_us);
+    may_pause(c);
     sched_in_flight(false);
     sched_sleep_us(one_way());
     return c->link->proc->dead ? -ERR_UNAVAIL : r;
@@ -296,7 +313,7 @@ static int link_write(struct store *s, const char *op, int kind, struct str key,
     int r;
 
     if (kind == CREATE)
-        audit_sending(key, bytes);
+        audit_sending(c.link->proc, key, bytes);
     r = begin(&c);
     if (r < 0)
         return r;
@@ -353,6 +370,8 @@ static int link_get(struct store *s, struct str key, uint64_t offset, uint64_t l
         return r;
     enter(as_fault(&c), c.err);
     r = net.fault->ops->get(net.fault, key, offset, len, out, d);
+    if (r == -ERR_NOTFOUND)
+        audit_absent(c.link->proc, key);
     leave();
     r = end(&c, r);
     if (r < 0)
@@ -369,6 +388,8 @@ static int link_head(struct store *s, struct str key, struct store_info *ret, st
         return r;
     enter(as_fault(&c), c.err);
     r = net.fault->ops->head(net.fault, key, ret, d);
+    if (r == -ERR_NOTFOUND)
+        audit_absent(c.link->proc, key);
     leave();
     return end(&c, r);
 }

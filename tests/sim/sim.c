@@ -44,7 +44,7 @@ static const struct {
 
 static void plan_faults(struct rng *rng, struct plan *p)
 {
-    static const unsigned levels[] = {10, 50, 200, 600};
+    static const unsigned levels[] = {10, 50, 150, 300};
     unsigned level = levels[rng_below(rng, ARRAY_LEN(levels))];
     unsigned *all[] = {&p->net.faults.fail, &p->net.faults.fail_hard,  &p->net.faults.lost,
                        &p->net.faults.late, &p->net.faults.own_exists, &p->net.faults.twice};
@@ -57,14 +57,14 @@ static void plan_faults(struct rng *rng, struct plan *p)
     if (rng_chance(rng, 3000))
         p->net.faults.slow = (unsigned)rng_below(rng, 100);
     if (rng_chance(rng, 4000))
-        p->net.faults.cut = 20 + (unsigned)rng_below(rng, 400);
+        p->net.faults.cut = 50 + (unsigned)rng_below(rng, 1500);
     p->crashes = (unsigned)rng_below(rng, 4);
     p->pauses = (unsigned)rng_below(rng, 4);
     p->outages = (unsigned)rng_below(rng, 3);
     p->steps = rng_chance(rng, 2000) ? (unsigned)rng_below(rng, 4) : 0;
     p->long_pauses = rng_chance(rng, 2500);
     if (p->long_pauses || rng_chance(rng, 3000)) {
-        p->net.faults.pause = (unsigned)rng_below(rng, p->long_pauses ? 12 : 40);
+        p->net.faults.pause = (unsigned)rng_below(rng, p->long_pauses ? 12 : 60);
         p->net.faults.pause_max_us = p->long_pauses ? 60 * HOUR : 100 * SEC;
     }
 }
@@ -146,6 +146,7 @@ static void pause_node(struct rng *rng)
     else if (rng_chance(rng, 2000))
         for_us = rng_between(rng, 60 * SEC, 200 * SEC);
     sim_trace("pause of %s for %lld s", s->proc.name, (long long)(for_us / SEC));
+    s->proc.paused_from_us = sched_now_us();
     s->proc.paused_until_us = sched_now_us() + for_us;
     world->counts[1]++;
 }

@@ -160,7 +160,9 @@ static void switch_context(struct task *from, struct task *to)
 
 static bool paused(const struct task *t)
 {
-    return !t->proc->dead && !t->in_flight && t->proc->paused_until_us > now_us;
+    const struct proc *p = t->proc;
+
+    return !p->dead && !t->in_flight && p->paused_from_us <= now_us && p->paused_until_us > now_us;
 }
 
 /* Ends of waits by time. */

@@ -40,7 +40,7 @@ bool rng_chance(struct rng *r, unsigned in_10000);
 struct proc {
     char name[SCHED_NAME_MAX];
     bool dead;
-    int64_t paused_until_us;
+    int64_t paused_from_us, paused_until_us;
     int64_t boot_offset_us; /* its boot clock at time 0 */
     int64_t wall_skew_ms;   /* of its wall clock */
 };
