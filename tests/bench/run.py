@@ -36,8 +36,9 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--build", default=os.path.join(TOP, "build"))
-    parser.add_argument("--pairs", type=int, choices=range(1, 21), default=5, metavar="1..20")
-    parser.add_argument("--quick", action="store_true", help="one pair, short windows, few tags")
+    parser.add_argument("--pairs", type=int, choices=range(1, 21), metavar="1..20",
+                        help="rounds (default: 5, with --quick 1)")
+    parser.add_argument("--quick", action="store_true", help="short windows, few tags")
     parser.add_argument("--rows", help="only rows whose name begins with one of these")
     parser.add_argument("--only", help="only these servers")
     parser.add_argument("--tags", type=int, help="tags in the large repository")
@@ -139,7 +140,7 @@ def facts(opt, tags, folder, present, missing):
     with open("/proc/meminfo", encoding="ascii") as file:
         memory_kib = int(file.readline().split()[1])
     shown = ["tests/bench/run.py"]
-    shown += ["--quick"] if opt.quick else [f"--pairs {opt.pairs}"]
+    shown += (["--quick"] if opt.quick else []) + [f"--pairs {opt.pairs}"]
     shown += [f"--rows {opt.rows}"] if opt.rows else []
     shown += [f"--only '{opt.only}'"] if opt.only else []
     shown.append(f"--tags {tags}")
@@ -183,8 +184,7 @@ def main():
     # A polite end runs the clean-up that stops servers and removes roots.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     opt = arguments()
-    if opt.quick:
-        opt.pairs = 1
+    opt.pairs = opt.pairs or (1 if opt.quick else 5)
     tags = opt.tags or (1000 if opt.quick else 100000)
     if opt.source:
         with open(opt.source, encoding="utf-8") as file:
