@@ -19,7 +19,7 @@ readonly FAILURE_LINES_MAX=60
 readonly BUILD_SECONDS_MAX=600 MESON_SECONDS_MAX=900 API_SECONDS_MAX=600
 readonly CLIENTS_SECONDS_MAX=1200 PROXY_SECONDS_MAX=900 GO_SECONDS_MAX=1800
 readonly CONFORMANCE_SECONDS_MAX=1200 SELFTEST_SECONDS_MAX=300
-readonly LOAD_SECONDS_MAX=480
+readonly LOAD_SECONDS_MAX=480 FSCK_SECONDS_MAX=300
 # Beside the fuzzing itself: reading the corpus, replaying a crash.
 readonly FUZZ_SECONDS_BESIDE=60
 
@@ -109,6 +109,10 @@ load_suite() { # NAME FOLDER OPTION
         --stowage "$HERE/$2/stowage" "$3"
 }
 
+fsck_suite() { # NAME FOLDER
+    suite "$1" "$FSCK_SECONDS_MAX" "$python" "$HERE/tests/fsck/run.py" --stowage "$HERE/$2/stowage"
+}
+
 quick() {
     if build_suite build-gcc build; then
         meson_suite lint build lint
@@ -118,12 +122,14 @@ quick() {
         meson_suite program build build
         api_suite api build
         archive_suite archive build
+        fsck_suite fsck build
         [ "$tier" = all ] || load_suite load build --quick
     fi
     if build_suite build-asan build-asan -Db_sanitize=address,undefined; then
         meson_suite asan-unit build-asan unit store fuzz-regress
         api_suite asan-api build-asan
         archive_suite asan-archive build-asan
+        fsck_suite asan-fsck build-asan
     fi
 }
 

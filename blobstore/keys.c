@@ -218,3 +218,106 @@ void keys_changes(struct buf *out, int64_t ms, struct str repo)
     buf_add(out, repo);
     buf_add(out, STR("/_"));
 }
+
+/* ---- taking apart: what building it again gives back is a key of ours */
+
+static bool same_key(const struct buf *built, struct str key)
+{
+    return buf_err(built) == 0 && str_eq(buf_str(built), key);
+}
+
+/* "<alg>/<2>/<hex>.<g>" */
+static bool parse_digest(struct str alg, struct str record, struct digest *ret, unsigned *ret_g)
+{
+    struct buf text auto_buf = BUF_INIT(DIGEST_TEXT_MAX);
+    ptrdiff_t dot = str_find(record, '.');
+    uint64_t g;
+
+    if (dot < 0 || !parse_decimal(str_skip(record, (size_t)dot + 1), &g) || g > INT32_MAX)
+        return false;
+    buf_add(&text, alg);
+    buf_addc(&text, ':');
+    buf_add(&text, str_head(record, (size_t)dot));
+    *ret_g = (unsigned)g;
+    return buf_err(&text) == 0 && digest_parse(buf_str(&text), ret) == 0;
+}
+
+bool keys_record_parse(struct str key, struct digest *ret, unsigned *ret_g)
+{
+    struct buf built auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct str rest = key, top, alg, fan;
+
+    if (!cut_segment(&rest, &top) || !cut_segment(&rest, &alg) || !cut_segment(&rest, &fan) ||
+        !parse_digest(alg, rest, ret, ret_g))
+        return false;
+    keys_record(&built, ret, *ret_g);
+    return same_key(&built, key);
+}
+
+bool keys_link_digest_parse(struct str key, struct digest *ret, unsigned *ret_g)
+{
+    struct buf built auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct str rest = key, top, alg, fan, record;
+
+    if (!cut_segment(&rest, &top) || !cut_segment(&rest, &alg) || !cut_segment(&rest, &fan) ||
+        !cut_segment(&rest, &record) || !parse_digest(alg, record, ret, ret_g))
+        return false;
+    keys_links_of(&built, ret, *ret_g);
+    return buf_err(&built) == 0 && str_starts(key, buf_str(&built));
+}
+
+bool keys_repo_parse(struct str key, struct str *ret_name)
+{
+    struct str top = STR("repos/");
+
+    if (!str_starts(key, top))
+        return false;
+    key = str_skip(key, top.len);
+    for (size_t i = 1; i + 1 < key.len; i++)
+        if (key.at[i] == '/' && key.at[i + 1] == '_') {
+            *ret_name = str_head(key, i);
+            return true;
+        }
+    return false;
+}
+
+bool keys_changes_parse(struct str key, struct str *ret_name)
+{
+    struct str rest = key, top, minute, end = STR("/_");
+
+    if (!cut_segment(&rest, &top) || !str_eq(top, STR("changes")) || !cut_segment(&rest, &minute))
+        return false;
+    if (minute.len != MINUTE_DIGITS || minute.at[MINUTE_DIGITS - 1] != '0')
+        return false;
+    for (size_t i = 0; i < minute.len; i++)
+        if (minute.at[i] < '0' || minute.at[i] > '9')
+            return false;
+    if (rest.len <= end.len || !str_ends(rest, end))
+        return false;
+    *ret_name = str_head(rest, rest.len - end.len);
+    return true;
+}
+
+bool keys_log_parse(struct str key, struct str prefix, enum keys_log_part *ret, uint64_t *ret_seq)
+{
+    struct buf built auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct str last = key;
+
+    for (ptrdiff_t slash; (slash = str_find(last, '/')) >= 0;)
+        last = str_skip(last, (size_t)slash + 1);
+    keys_hint(&built, prefix);
+    *ret = KEYS_LOG_HINT;
+    if (same_key(&built, key))
+        return true;
+    if (!keys_number_parse(last, ret_seq) || *ret_seq > INT64_MAX)
+        return false;
+    *ret = KEYS_LOG_ENTRY;
+    buf_clear(&built);
+    keys_log_entry(&built, prefix, true, *ret_seq);
+    if (same_key(&built, key))
+        return true;
+    *ret = KEYS_LOG_TABLE;
+    buf_clear(&built);
+    keys_table(&built, prefix, *ret_seq);
+    return same_key(&built, key);
+}

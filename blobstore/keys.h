@@ -43,4 +43,14 @@ void keys_hint(struct buf *out, struct str prefix);
 /* Marker for the ten minutes that hold ms. */
 void keys_changes(struct buf *out, int64_t ms, struct str repo);
 
+/* Taking keys apart, for readers of a whole store; false: not such a key. Names are borrowed from
+ * the key; whether one is valid is not known here. */
+bool keys_record_parse(struct str key, struct digest *ret, unsigned *ret_g);
+bool keys_link_digest_parse(struct str key, struct digest *ret, unsigned *ret_g);
+bool keys_repo_parse(struct str key, struct str *ret_name);    /* "repos/<name>/_..." */
+bool keys_changes_parse(struct str key, struct str *ret_name); /* "changes/<12>/<name>/_" */
+enum keys_log_part { KEYS_LOG_ENTRY, KEYS_LOG_TABLE, KEYS_LOG_HINT };
+/* A key of the deep log at prefix. */
+bool keys_log_parse(struct str key, struct str prefix, enum keys_log_part *ret, uint64_t *ret_seq);
+
 #endif

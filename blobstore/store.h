@@ -153,6 +153,10 @@ int store_stream_list(struct store *s, store_list_fn fn, void *arg,
 /* A directory (created 0700 when absent). -ERR_DENIED, -ERR_IO, ... with a sentence. Sweeps
  * temporary files that no living process holds. Checks link, EEXIST and fsync once. */
 int store_dir_new(const char *root, struct store **ret, struct err_detail *detail) must_check;
+/* The same for looking only: nothing is made, changed or synced, writes answer -ERR_READONLY, the
+ * clock is the machine's. -ERR_NOTFOUND when there is no directory. */
+int store_dir_open_readonly(const char *root, struct store **ret,
+                            struct err_detail *detail) must_check;
 /* Removes temporary files whose holders are gone; also run at open. */
 int store_sweep_temporary(struct store *s, struct err_detail *detail) must_check;
 

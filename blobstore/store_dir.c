@@ -50,7 +50,7 @@ static int confirm(struct store_dir *sd, const struct dir_path *p, struct stat *
                    struct err_detail *detail)
 {
     int folder auto_fd = -1;
-    int r = dir_enter(sd, p, false, true, &folder, detail);
+    int r = dir_enter(sd, p, false, !sd->read_only, &folder, detail);
 
     if (r < 0)
         return r;
@@ -58,6 +58,8 @@ static int confirm(struct store_dir *sd, const struct dir_path *p, struct stat *
         return errno == ENOENT ? -ERR_NOTFOUND : dir_error(detail, errno, "cannot look up", p->at);
     if (!S_ISREG(st->st_mode))
         return not_a_file(p, st, detail);
+    if (sd->read_only)
+        return 0;
     dir_sync_entries(folder);
     dir_remember(sd, p, st);
     return 0;
@@ -68,7 +70,7 @@ static int head_path(struct store_dir *sd, const struct dir_path *p, struct stat
 {
     int r = look(sd, p, st, detail);
 
-    if (r < 0 || dir_known(sd, p, st))
+    if (r < 0 || (!sd->read_only && dir_known(sd, p, st)))
         return r;
     return confirm(sd, p, st, detail);
 }
@@ -95,7 +97,7 @@ static int dir_probe(struct store *s, struct str key, struct store_info *ret)
     int r = look(dir_of(s), &p, &st, NULL);
     if (r < 0)
         return r;
-    if (!dir_known(dir_of(s), &p, &st))
+    if (!dir_known(dir_of(s), &p, &st) || dir_of(s)->read_only)
         return -ERR_AGAIN;
     *ret = dir_info(&st);
     return 0;
@@ -130,7 +132,7 @@ static int dir_get(struct store *s, struct str key, uint64_t offset, uint64_t le
     int r = open_object(sd, &p, &fd, &st, detail);
     if (r < 0)
         return r;
-    if (!dir_known(sd, &p, &st)) {
+    if (!sd->read_only && !dir_known(sd, &p, &st)) {
         r = confirm(sd, &p, &now, detail);
         if (r < 0)
             return r;
@@ -459,6 +461,93 @@ static int open_all(struct store_dir *sd, const char *root, const struct dir_opt
     return dir_file_sweep(sd->tmp, NULL, NULL, detail);
 }
 
+/* ---- For looking only. */
+
+static int refuse(struct err_detail *detail)
+{
+    return err_set(detail, -ERR_READONLY, "the store was opened for looking only");
+}
+
+static int refuse_create(struct store *s, struct str key, enum store_class cls, struct str bytes,
+                         struct err_detail *detail)
+{
+    (void)s, (void)key, (void)cls, (void)bytes;
+    return refuse(detail);
+}
+
+static int refuse_remove(struct store *s, struct str key, enum store_class cls,
+                         struct err_detail *detail)
+{
+    (void)s, (void)key, (void)cls;
+    return refuse(detail);
+}
+
+static int refuse_stream(struct store *s, struct str key, struct store_stream **ret,
+                         struct err_detail *detail)
+{
+    (void)s, (void)key, (void)ret;
+    return refuse(detail);
+}
+
+static int refuse_resume(struct store *s, struct str key, struct str state, uint64_t size,
+                         struct store_stream **ret, struct err_detail *detail)
+{
+    (void)s, (void)key, (void)state, (void)size, (void)ret;
+    return refuse(detail);
+}
+
+static int refuse_sweep(struct store *s, struct str key, struct err_detail *detail)
+{
+    (void)s, (void)key;
+    return refuse(detail);
+}
+
+static int refuse_stream_list(struct store *s, store_list_fn fn, void *arg,
+                              struct err_detail *detail)
+{
+    (void)s, (void)fn, (void)arg;
+    return refuse(detail);
+}
+
+static int wall_now(struct store *s, int64_t *ret_ms, struct err_detail *detail)
+{
+    (void)s, (void)detail;
+    *ret_ms = clock_wall_ms();
+    return 0;
+}
+
+/* There are no streams, so their other functions are never called. */
+static const struct store_ops readonly_ops = {
+    .free = dir_free,
+    .get = dir_get,
+    .head = dir_head,
+    .probe = dir_probe,
+    .create = refuse_create,
+    .put = refuse_create,
+    .remove = refuse_remove,
+    .list = dir_list,
+    .now = wall_now,
+    .open = dir_open,
+    .has_files = true,
+    .stream_open = refuse_stream,
+    .stream_resume = refuse_resume,
+    .stream_sweep = refuse_sweep,
+    .stream_list = refuse_stream_list,
+};
+
+static int open_looking(struct store_dir *sd, const char *root, struct err_detail *detail)
+{
+    sd->store.ops = &readonly_ops;
+    sd->read_only = true;
+    sd->root = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (sd->root < 0)
+        return dir_error(detail, errno, "cannot open the folder", root);
+    sd->openat2 = true;
+    int fd auto_fd = dir_openat(sd, "", O_RDONLY | O_DIRECTORY);
+    sd->openat2 = fd >= 0;
+    return 0;
+}
+
 int store_dir_new_with(const char *root, const struct dir_options *options, struct store **ret,
                        struct err_detail *detail)
 {
@@ -471,7 +560,8 @@ int store_dir_new_with(const char *root, const struct dir_options *options, stru
     sd->root = sd->tmp = sd->stream = sd->now_fd = -1;
     mutex_init(&sd->now_mu);
     rand_bytes(sd->seed, sizeof(sd->seed));
-    int r = open_all(sd, root, options, detail);
+    int r =
+        options->read_only ? open_looking(sd, root, detail) : open_all(sd, root, options, detail);
     if (r < 0) {
         dir_free(&sd->store);
         return r;
@@ -482,5 +572,10 @@ int store_dir_new_with(const char *root, const struct dir_options *options, stru
 
 int store_dir_new(const char *root, struct store **ret, struct err_detail *detail)
 {
-    return store_dir_new_with(root, &(struct dir_options){false, false}, ret, detail);
+    return store_dir_new_with(root, &(struct dir_options){.read_only = false}, ret, detail);
+}
+
+int store_dir_open_readonly(const char *root, struct store **ret, struct err_detail *detail)
+{
+    return store_dir_new_with(root, &(struct dir_options){.read_only = true}, ret, detail);
 }

@@ -32,6 +32,7 @@
 /* What a test may leave out, to run the ways of older kernels and other file systems. */
 struct dir_options {
     bool no_openat2, no_tmpfile;
+    bool read_only; /* nothing is made, changed, swept or synced; writes are refused */
 };
 
 struct store_dir {
@@ -39,6 +40,7 @@ struct store_dir {
     int root, tmp, stream; /* folders: the root, .tmp and .stream in it */
     bool openat2;          /* the kernel has it */
     bool tmpfile;          /* O_TMPFILE and linking it through /proc work here */
+    bool read_only;        /* no .tmp, no .stream, durability is nobody's question */
     uint64_t seed[2];      /* of the hashes below */
     struct mutex now_mu;
     int now_fd;           /* a nameless file whose mtime is the store's clock */

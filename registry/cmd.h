@@ -1,5 +1,6 @@
-/* Commands of the program. Each returns the exit status: 0, 1 (could not), 2 (wrong usage); what
- * failed was said in one sentence on stderr. */
+/* Commands of the program. Each returns the exit status: 0, 1 (could not; fsck: damage found), 2
+ * (wrong usage), 3 (fsck: could not look at everything); what failed was said in one sentence on
+ * stderr. */
 #ifndef STOWAGE_REGISTRY_CMD_H
 #define STOWAGE_REGISTRY_CMD_H
 
@@ -10,6 +11,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 int cmd_serve(const struct config *config, const struct opt_list *args);
 int cmd_export(const struct config *config, const struct opt_list *args); /* NAME:TAG FILE.tar */
 int cmd_import(const struct config *config, const struct opt_list *args); /* FILE.tar NAME:TAG */
+int cmd_fsck(const struct config *config, const struct opt_list *args);   /* [NAME...] */
 int cmd_version(const struct config *config, const struct opt_list *args);
 int cmd_man(const struct config *config, const struct opt_list *args);
 int cmd_help(const struct config *config, const struct opt_list *args);

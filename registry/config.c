@@ -38,6 +38,10 @@ const struct opt_spec config_specs[] = {
      offsetof(struct config, refuse.anonymous_mount)},
     {"workers", OPT_COUNT, "N", "32", NULL, 2, 512, "Threads for work that waits for the store.",
      offsetof(struct config, workers)},
+    {"deep", OPT_BOOL, NULL, "false", NULL, 0, 0, "fsck: hash every byte of every blob.",
+     offsetof(struct config, deep)},
+    {"json", OPT_BOOL, NULL, "false", NULL, 0, 0, "fsck: findings and counts as lines of JSON.",
+     offsetof(struct config, json)},
     {"log-level", OPT_CHOICE, NULL, "info", "debug|info|warn|error", 0, 0,
      "Least severe events that are logged.", offsetof(struct config, log_level)},
 };

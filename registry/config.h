@@ -15,6 +15,7 @@ struct config {
     struct app_refuse refuse;
     int log_level;
     int64_t workers;
+    bool deep, json; /* fsck */
 };
 
 extern const struct opt_spec config_specs[];

@@ -19,6 +19,10 @@ static const struct command commands[] = {
      "Writes a tagged image or artifact as an OCI layout tar.", cmd_export},
     {"import", "[OPTION...] FILE.tar NAME:TAG",
      "Reads an OCI layout tar or a docker-archive tar under a tag.", cmd_import},
+    {"fsck", "[--root DIR] [--deep] [--json] [NAME...]",
+     "Checks the store, or these repositories, reading only, also while it is served: a line for "
+     "each finding, then counts. Status 0: no damage, 1: damage, 3: could not look at everything.",
+     cmd_fsck},
     {"version", "", "Prints version, commit, bucket format and libraries.", cmd_version},
     {"man", "", "Prints the manual page (roff).", cmd_man},
     {"help", "", "Prints this.", cmd_help},
@@ -73,7 +77,8 @@ int cmd_man(const struct config *config, const struct opt_list *args)
     buf_add(&text, STR(".SH OPTIONS\n"));
     opt_roff(config_specs, config_spec_count, &text);
     buf_add(&text, STR(".SH EXIT STATUS\n0: done. 1: could not, with a sentence on standard error. "
-                       "2: wrong usage.\n"));
+                       "2: wrong usage. fsck: 1: damage was found. 3: could not look at "
+                       "everything.\n"));
     print(&text);
     return EXIT_OK;
 }

@@ -209,12 +209,66 @@ static void test_nested_names_do_not_collide(void **state)
     assert_false(str_starts(buf_str(&outer), buf_str(&inner)));
 }
 
+/* Readers of a whole store take keys apart: exactly those that are built here. */
+static void test_taking_apart(void **state)
+{
+    static const char *const log_keys[] = {"a/b/_log/0000000000000000/00000000000000000007",
+                                           "a/b/_table/00000000000000000007", "a/b/_hint"};
+    static const char *const no_log_keys[] = {"a/b/_log/0000000000000001/00000000000000000007",
+                                              "a/b/_log/0000000000000000/7",
+                                              "a/b/_table/00000000000000000000",
+                                              "a/b/_hint/x",
+                                              "a/c/_hint",
+                                              "",
+                                              "a/b/_part/x"};
+    static const char *const no_records[] = {"blobs/sha256/e3/" HEX,
+                                             "blobs/sha256/e4/" HEX ".0",
+                                             "blobs/sha256/e3/" HEX ".00",
+                                             "blobs/sha512/e3/" HEX ".0",
+                                             "blobs/sha256/e3/" HEX ".0/x",
+                                             "links/sha256/e3/" HEX ".0",
+                                             ""};
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    enum keys_log_part part;
+    struct digest d;
+    struct str name;
+    uint64_t seq;
+    unsigned g;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(log_keys); i++) {
+        assert_true(keys_log_parse(str_of(log_keys[i]), STR("a/b"), &part, &seq));
+        assert_int_equal(part, i);
+    }
+    assert_int_equal(seq, 7);
+    for (size_t i = 0; i < ARRAY_LEN(no_log_keys); i++)
+        assert_false(keys_log_parse(str_of(no_log_keys[i]), STR("a/b"), &part, &seq));
+    keys_record(&key, empty_digest(), 12);
+    assert_true(keys_record_parse(buf_str(&key), &d, &g));
+    assert_true(digest_eq(&d, empty_digest()) && g == 12);
+    for (size_t i = 0; i < ARRAY_LEN(no_records); i++)
+        assert_false(keys_record_parse(str_of(no_records[i]), &d, &g));
+    buf_clear(&key);
+    keys_link(&key, empty_digest(), 3, STR("a/b"), 9);
+    assert_true(keys_link_digest_parse(buf_str(&key), &d, &g));
+    assert_true(digest_eq(&d, empty_digest()) && g == 3);
+    assert_false(keys_link_digest_parse(STR("links/sha256/e3/x.0/a/0"), &d, &g));
+    assert_true(keys_repo_parse(STR("repos/a/b/_log/x"), &name) && str_eq(name, STR("a/b")));
+    assert_false(keys_repo_parse(STR("repos/a/b/c"), &name));
+    assert_false(keys_repo_parse(STR("repos/_x"), &name));
+    assert_true(keys_changes_parse(STR("changes/202611220750/a/b/_"), &name) &&
+                str_eq(name, STR("a/b")));
+    assert_false(keys_changes_parse(STR("changes/202611220751/a/b/_"), &name));
+    assert_false(keys_changes_parse(STR("changes/202611220750//_"), &name) && name.len > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),       cmocka_unit_test(test_sha512_record_is_another_key),
-        cmocka_unit_test(test_links_parse), cmocka_unit_test(test_sessions_parse),
-        cmocka_unit_test(test_data_parses), cmocka_unit_test(test_nested_names_do_not_collide),
+        cmocka_unit_test(test_names),        cmocka_unit_test(test_sha512_record_is_another_key),
+        cmocka_unit_test(test_links_parse),  cmocka_unit_test(test_sessions_parse),
+        cmocka_unit_test(test_data_parses),  cmocka_unit_test(test_nested_names_do_not_collide),
+        cmocka_unit_test(test_taking_apart),
     };
 
     return cmocka_run_group_tests_name("keys", tests, NULL, NULL);

@@ -21,7 +21,8 @@ static int open_dir(const char *place, struct store **ret, struct err_detail *de
 
 static int open_old(const char *place, struct store **ret, struct err_detail *detail)
 {
-    return store_dir_new_with(place, &(struct dir_options){true, true}, ret, detail);
+    return store_dir_new_with(place, &(struct dir_options){.no_openat2 = true, .no_tmpfile = true},
+                              ret, detail);
 }
 
 static int open_fault(const char *place, struct store **ret, struct err_detail *detail)
@@ -448,6 +449,38 @@ static void test_probe_opens_nothing(void **state)
     assert_int_equal(bench_create(t->s, "a/c", "x"), 0);
 }
 
+/* ---- Looking only. */
+
+static void test_looking_changes_nothing(void **state)
+{
+    struct bench *t = *state;
+    struct store_info info;
+    struct store *s = NULL;
+    char place[2 * SUITE_PLACE_MAX];
+    struct stat st;
+
+    snprintf(place, sizeof(place), "%s/new", t->place);
+    assert_int_equal(store_dir_open_readonly(place, &s, NULL), -ERR_NOTFOUND);
+    assert_int_equal(mkdir(place, 0755), 0);
+    assert_int_equal(store_dir_open_readonly(place, &s, NULL), 0);
+    assert_int_equal(store_create(s, STR("a/b"), STORE_LOG, STR("x"), NULL), -ERR_READONLY);
+    assert_int_equal(store_put(s, STR("a/b"), STORE_HINT, STR("x"), NULL), -ERR_READONLY);
+    assert_int_equal(store_remove(s, STR("a/b"), STORE_LOG, NULL), -ERR_READONLY);
+    assert_int_equal(store_head(s, STR("a/b"), &info, NULL), -ERR_NOTFOUND);
+    assert_int_equal(rmdir(place), 0); /* it is empty */
+    store_free(s);
+    struct store *writer = bench_open(place);
+    assert_int_equal(bench_create(writer, "a/b", "x"), 0);
+    assert_int_equal(store_dir_open_readonly(place, &s, NULL), 0);
+    assert_int_equal(store_head(s, STR("a/b"), &info, NULL), 0);
+    assert_int_equal(info.size, 1);
+    assert_int_equal(symlink("a", bench_path(t, "new/l")), 0);
+    assert_int_equal(store_head(s, STR("l/b"), &info, NULL), -ERR_IO);
+    assert_int_equal(lstat(bench_path(t, "new/a/b"), &st), 0);
+    store_free(s);
+    store_free(writer);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[0], "race") == 0)
@@ -462,6 +495,7 @@ int main(int argc, char **argv)
     };
     static const struct CMUnitTest own[] = {
         cmocka_unit_test_setup_teardown(test_modes_under_any_umask, bench_setup, bench_teardown),
+        cmocka_unit_test_setup_teardown(test_looking_changes_nothing, bench_setup, bench_teardown),
         cmocka_unit_test_setup_teardown(test_symlinks_are_not_followed, bench_setup,
                                         bench_teardown),
         cmocka_unit_test_setup_teardown(test_processes_race, bench_setup, bench_teardown),
