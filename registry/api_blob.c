@@ -93,8 +93,6 @@ static int reply_prepared(struct req *r, const struct digest *d, enum waiting wa
 
 static int reply_head(struct req *r, const struct digest *d, const struct blob_info *info)
 {
-    if (info->size <= BLOB_PREPARED_MAX && reply_prepared(r, d, NO_WAIT) == 0)
-        return 0;
     add_headers(r, d);
     req_add_header(r, "Accept-Ranges", STR("bytes"));
     req_add_header(r, "Content-Type", STR(BLOB_TYPE));
@@ -115,10 +113,10 @@ static int reply_blob(struct req *r, const struct digest *d, const struct blob_i
         add_headers(r, d);
         return req_reply_empty(r, 304);
     }
+    if ((range.len == 0 || req_is_head(r)) && info->size <= BLOB_PREPARED_MAX)
+        return reply_prepared(r, d, waiting);
     if (req_is_head(r))
         return reply_head(r, d, info);
-    if (range.len == 0 && info->size <= BLOB_PREPARED_MAX)
-        return reply_prepared(r, d, waiting);
     if (range.len == 0 || !range_wanted(r, digest))
         return reply_body(r, d, info, NULL, 0);
     ranges = calloc(HTTP_RANGES_MAX, sizeof(*ranges));
