@@ -17,7 +17,7 @@ readonly LOGS=$HERE/build-logs
 readonly FAILURE_LINES_MAX=60
 # Whole seconds a suite may take before it is ended and counts as failed.
 readonly BUILD_SECONDS_MAX=600 MESON_SECONDS_MAX=900 API_SECONDS_MAX=600
-readonly CLIENTS_SECONDS_MAX=1200 PROXY_SECONDS_MAX=900 GO_SECONDS_MAX=1800
+readonly FAULT_SECONDS_MAX=900 CLIENTS_SECONDS_MAX=1200 PROXY_SECONDS_MAX=900 GO_SECONDS_MAX=1800
 readonly CONFORMANCE_SECONDS_MAX=1200 SELFTEST_SECONDS_MAX=300
 readonly LOAD_SECONDS_MAX=480 FSCK_SECONDS_MAX=300
 # Beside the fuzzing itself: reading the corpus, replaying a crash.
@@ -109,6 +109,11 @@ load_suite() { # NAME FOLDER OPTION
         --stowage "$HERE/$2/stowage" "$3"
 }
 
+fault_suite() { # NAME FOLDER TIER
+    suite "$1" "$FAULT_SECONDS_MAX" \
+        "$python" "$HERE/tests/fault/run.py" --stowage "$HERE/$2/stowage" "--$3"
+}
+
 fsck_suite() { # NAME FOLDER
     suite "$1" "$FSCK_SECONDS_MAX" "$python" "$HERE/tests/fsck/run.py" --stowage "$HERE/$2/stowage"
 }
@@ -121,6 +126,7 @@ quick() {
         meson_suite fuzz-regress build fuzz-regress
         meson_suite program build build
         api_suite api build
+        [ "$tier" = all ] || fault_suite fault build quick
         archive_suite archive build
         fsck_suite fsck build
         [ "$tier" = all ] || load_suite load build --quick
@@ -148,6 +154,8 @@ go_clients() {
 
 all() {
     quick
+    if [ -x "$HERE/build/stowage" ]; then fault_suite fault build full; fi
+    if [ -x "$HERE/build-asan/stowage" ]; then fault_suite asan-fault build-asan quick; fi
     if CC=clang-14 build_suite build-clang build-clang; then
         meson_suite clang-unit build-clang unit store fuzz-regress
     fi
