@@ -7,6 +7,7 @@
 #include "blobstore/node.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 
 #include "base/clock.h"
 #include "base/enc.h"
@@ -34,6 +35,7 @@ struct node {
     struct store *store; /* borrowed */
     char id[NODE_ID_LEN + 1];
     char registry[NODE_ID_LEN + 1];
+    atomic_int clock_said; /* enum clock_state that the log was told of */
     struct mutex mu;
     struct secrets secrets; /* guarded by mu */
 };
@@ -44,6 +46,49 @@ static void random_hex(char out[NODE_ID_LEN + 1])
 
     rand_bytes(bytes, sizeof(bytes));
     hex_encode(bytes, sizeof(bytes), out);
+}
+
+/* ---- clock */
+
+enum clock_state { CLOCK_RIGHT, CLOCK_OFF, CLOCK_WRONG };
+
+static void say_clock(struct node *n, enum clock_state state, int64_t ahead_ms)
+{
+    enum clock_state said = (enum clock_state)atomic_exchange(&n->clock_said, (int)state);
+
+    if (said == state)
+        return;
+    if (state == CLOCK_RIGHT)
+        log_info("clock.right", KV_I("ahead_ms", ahead_ms));
+    else if (state == CLOCK_OFF)
+        log_warn("clock.off", KV_I("ahead_ms", ahead_ms));
+    else
+        log_error("clock.wrong", KV_I("ahead_ms", ahead_ms),
+                  KV_S("effect", "this node commits nothing until its clock is right"));
+}
+
+int node_now(struct node *n, int64_t *ret_ms, struct err_detail *detail)
+{
+    struct err_detail why = {{0}};
+    int64_t now, ahead, off;
+    int r = store_now(n->store, &now, &why);
+
+    if (r < 0)
+        return err_set(detail, -ERR_NOTCOMMITTED, "the store's clock is not known: %s",
+                       err_text(r));
+    ahead = clock_wall_ms() - now;
+    off = ahead < 0 ? -ahead : ahead;
+    say_clock(n,
+              off > NODE_CLOCK_MAX_MS    ? CLOCK_WRONG
+              : off > NODE_CLOCK_WARN_MS ? CLOCK_OFF
+                                         : CLOCK_RIGHT,
+              ahead);
+    if (off > NODE_CLOCK_MAX_MS)
+        return err_set(detail, -ERR_NOTCOMMITTED,
+                       "the clock of this node is %lld s %s the store's: it commits nothing",
+                       (long long)(off / 1000), ahead > 0 ? "ahead of" : "behind");
+    *ret_ms = now;
+    return 0;
 }
 
 /* ---- format */

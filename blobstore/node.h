@@ -22,6 +22,14 @@ struct store *node_store(const struct node *n);
 struct str node_id(const struct node *n);       /* 32 hex digits, new at each open */
 struct str node_registry(const struct node *n); /* registry id of `format` */
 
+/* The store's clock, for stamps; and the guard without which a node with a wrong clock, or a store
+ * that was given a wrong one, could poison logs (design section 9). -ERR_NOTCOMMITTED with a
+ * sentence while the store's clock is not known or this node's own is further than
+ * NODE_CLOCK_MAX_MS from it; further than NODE_CLOCK_WARN_MS is said in the log. */
+#define NODE_CLOCK_WARN_MS 60000
+#define NODE_CLOCK_MAX_MS  300000
+int node_now(struct node *n, int64_t *ret_ms, struct err_detail *detail) must_check;
+
 /* Keys derived for a use (one label per use), newest first; index 0 signs. False past the last.
  * Another process may have added a secret: a verifier that fails on all known ones calls
  * node_refresh_secrets and tries once more. */

@@ -32,6 +32,7 @@ struct objlog {
     struct buf prefix, name;
     bool deep;
     enum store_class cls;
+    bool ahead;     /* an alarm was raised: the last entry lies in the future */
     bool broken;    /* the chain does not hold: no commits (B6) */
     bool undecided; /* entry pending.seq + 1 may be ours */
     struct objlog_pos pending;
@@ -430,8 +431,29 @@ static int build(const struct objlog *l, const struct objlog_pos *pos, int64_t t
     return buf_err(out);
 }
 
+/* What a wrong clock wrote is not followed: the order of times would never come right again
+ * (design section 9). */
+static int check_ahead(struct objlog *l, const struct objlog_pos *pos, int64_t now,
+                       struct err_detail *detail)
+{
+    int64_t ahead = pos->ts - now;
+
+    if (ahead <= OBJLOG_AHEAD_MS) {
+        l->ahead = false;
+        return 0;
+    }
+    if (!l->ahead)
+        log_alarm("log.ahead",
+                  (const struct log_kv[]){KV_V("log", buf_str(&l->name)), KV_I("seq", pos->seq),
+                                          KV_I("ahead_ms", ahead), KV_END});
+    l->ahead = true;
+    return err_set(detail, -ERR_NOTCOMMITTED,
+                   "the last entry of log " STR_FMT " lies %lld s ahead of the store's clock",
+                   STR_ARG(str_head(buf_str(&l->name), 120)), (long long)(ahead / 1000));
+}
+
 /* An entry ready to be sent; what cannot be read back is never committed. */
-static int prepare(const struct objlog *l, const struct objlog_pos *pos, struct str ops,
+static int prepare(struct objlog *l, const struct objlog_pos *pos, struct str ops,
                    struct str payload, struct buf *raw, struct objlog_entry *ret,
                    struct json_doc **ret_doc, struct err_detail *detail)
 {
@@ -440,10 +462,11 @@ static int prepare(const struct objlog *l, const struct objlog_pos *pos, struct 
 
     if (ops.len + payload.len > OBJLOG_ENTRY_MAX - OBJLOG_ENVELOPE_MAX)
         return err_set(detail, -ERR_TOOBIG, "a log entry holds at most %u bytes", OBJLOG_ENTRY_MAX);
-    r = store_now(node_store(l->node), &now, detail);
+    r = node_now(l->node, &now, detail);
+    if (r == 0)
+        r = check_ahead(l, pos, now, detail);
     if (r < 0)
-        return err_set(detail, -ERR_NOTCOMMITTED, "the store's clock is not known: %s",
-                       err_text(r));
+        return r;
     r = build(l, pos, now > pos->ts ? now : pos->ts + 1, ops, payload, raw);
     if (r < 0)
         return r;
@@ -452,22 +475,22 @@ static int prepare(const struct objlog *l, const struct objlog_pos *pos, struct 
 }
 
 static int attempt_init(const struct objlog *l, uint64_t seq, struct str bytes,
-                        int64_t validated_ms, struct buf *key, struct attempt *ret)
+                        int64_t validated_ms, int64_t decide_until_ms, struct buf *key,
+                        struct attempt *ret)
 {
-    int64_t now = clock_boot_ms();
     int r = entry_key(l, seq, key);
 
     *ret = (struct attempt){.key = buf_str(key),
                             .bytes = bytes,
                             .send_until_ms = validated_ms + OBJLOG_VALID_MS,
-                            .decide_until_ms = now + OBJLOG_DECIDE_MS,
+                            .decide_until_ms = decide_until_ms,
                             .pause_ms = OBJLOG_PAUSE_MIN_MS};
     return r;
 }
 
 /* Fills the undecided number with an empty entry, unless another (ours of before, or a foreign one)
  * already does. An empty entry depends on no state, so it is valid now. */
-static int settle(struct objlog *l, struct err_detail *detail)
+static int settle(struct objlog *l, int64_t decide_until_ms, struct err_detail *detail)
 {
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
     struct buf raw auto_buf = BUF_INIT(OBJLOG_ENTRY_MAX);
@@ -477,7 +500,7 @@ static int settle(struct objlog *l, struct err_detail *detail)
     int r = prepare(l, &l->pending, STR("[]"), STR_NONE, &raw, &e, &doc, detail);
 
     if (r == 0)
-        r = attempt_init(l, e.seq, buf_str(&raw), clock_boot_ms(), &key, &a);
+        r = attempt_init(l, e.seq, buf_str(&raw), clock_boot_ms(), decide_until_ms, &key, &a);
     if (r == 0)
         r = decide(l, &a, detail);
     if (r == 0 || r == -ERR_EXISTS) {
@@ -498,6 +521,14 @@ int objlog_append(struct objlog *l, struct objlog_pos *pos, struct str ops, stru
                   int64_t validated_ms, const struct objlog_entry **ret_entry,
                   struct err_detail *detail)
 {
+    return objlog_append_until(l, pos, ops, payload, validated_ms,
+                               clock_boot_ms() + OBJLOG_DECIDE_MS, ret_entry, detail);
+}
+
+int objlog_append_until(struct objlog *l, struct objlog_pos *pos, struct str ops,
+                        struct str payload, int64_t validated_ms, int64_t decide_until_ms,
+                        const struct objlog_entry **ret_entry, struct err_detail *detail)
+{
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
     struct attempt a;
     int r;
@@ -509,14 +540,15 @@ int objlog_append(struct objlog *l, struct objlog_pos *pos, struct str ops, stru
                        STR_ARG(str_head(buf_str(&l->name), 120)));
     settle_by(l, pos);
     if (l->undecided)
-        return mutant("unsettled") ? -ERR_NOTCOMMITTED : settle(l, detail);
+        return mutant("unsettled") ? -ERR_NOTCOMMITTED : settle(l, decide_until_ms, detail);
     if (mutant("late-first-send"))
         validated_ms = clock_boot_ms();
     if (clock_boot_ms() > validated_ms + OBJLOG_VALID_MS)
         return err_set(detail, -ERR_NOTCOMMITTED, "the check of this change is too old");
     r = prepare(l, pos, ops, payload, &l->raw, &l->entry, &l->doc, detail);
     if (r == 0)
-        r = attempt_init(l, pos->seq + 1, buf_str(&l->raw), validated_ms, &key, &a);
+        r = attempt_init(l, pos->seq + 1, buf_str(&l->raw), validated_ms, decide_until_ms, &key,
+                         &a);
     if (r == 0)
         r = decide(l, &a, detail);
     if (r == 0) {

@@ -20,6 +20,7 @@
 #define OBJLOG_OP_MAX        (8u << 20) /* bytes of one operation alone */
 #define OBJLOG_VALID_MS      60000      /* D: a create is sent only within this of its validation */
 #define OBJLOG_DECIDE_MS     20000      /* a commit answers within this, "unknown" if need be */
+#define OBJLOG_AHEAD_MS      300000 /* an entry so far ahead of the store's clock is not followed */
 #define OBJLOG_HASH_BYTES    32
 
 struct objlog;
@@ -83,6 +84,12 @@ int objlog_read(struct objlog *l, uint64_t seq, objlog_apply_fn apply, void *arg
 int objlog_append(struct objlog *l, struct objlog_pos *pos, struct str ops, struct str payload,
                   int64_t validated_ms, const struct objlog_entry **ret_entry,
                   struct err_detail *detail) must_check;
+/* The same, with an answer by decide_until_ms (clock_boot_ms), which is not later than
+ * OBJLOG_DECIDE_MS from now. */
+int objlog_append_until(struct objlog *l, struct objlog_pos *pos, struct str ops,
+                        struct str payload, int64_t validated_ms, int64_t decide_until_ms,
+                        const struct objlog_entry **ret_entry,
+                        struct err_detail *detail) must_check;
 bool objlog_unsettled(const struct objlog *l);
 
 /* Parses an object's bytes as entry seq of log name: pure, for fuzzing and readers. The json_doc

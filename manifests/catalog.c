@@ -287,17 +287,19 @@ static enum replica_verdict judge(void *self, struct replica_op *op)
     return known || op->result < 0 ? REPLICA_DONE : REPLICA_TAKE;
 }
 
-static int before(void *self, uint64_t seq, struct err_detail *detail)
+static int before(void *self, uint64_t seq, int64_t deadline_ms, struct err_detail *detail)
 {
     (void)self;
+    (void)deadline_ms;
     (void)seq;
     (void)detail;
     return 0;
 }
 
-static void after(void *self)
+static void after(void *self, int64_t deadline_ms)
 {
     (void)self;
+    (void)deadline_ms;
 }
 
 static const struct replica_ops catalog_replica_ops = {.prepare = prepare,
@@ -387,7 +389,8 @@ static int open_catalog(struct catalog *c, struct err_detail *detail)
 
 /* ---- saying and asking */
 
-static int commit(struct catalog *c, const struct said *s, struct err_detail *detail)
+static int commit(struct catalog *c, const struct said *s, int64_t deadline_ms,
+                  struct err_detail *detail)
 {
     struct buf text auto_buf = BUF_INIT(OP_MAX);
     struct change change = {.said = *s};
@@ -399,7 +402,7 @@ static int commit(struct catalog *c, const struct said *s, struct err_detail *de
         return e;
     change.op.text = buf_str(&text);
     change.op.validated_ms = clock_boot_ms();
-    change.op.deadline_ms = change.op.validated_ms + OBJLOG_DECIDE_MS;
+    change.op.deadline_ms = deadline_ms;
     e = replica_commit(c->replica, &change.op);
     return e < 0 ? err_set(detail, e, "catalog: %s", change.op.detail.text) : 0;
 }
@@ -417,7 +420,18 @@ static bool known_row(struct catalog *c, struct str name, struct row *ret)
     return have != NULL;
 }
 
+static int64_t from_now(void)
+{
+    return clock_boot_ms() + OBJLOG_DECIDE_MS;
+}
+
 int catalog_add(struct catalog *c, struct str name, bool filled, struct err_detail *detail)
+{
+    return catalog_add_until(c, name, filled, from_now(), detail);
+}
+
+int catalog_add_until(struct catalog *c, struct str name, bool filled, int64_t deadline_ms,
+                      struct err_detail *detail)
 {
     struct said s = {.word = WORD_ADD, .name = name, .filled = filled};
     struct row row;
@@ -425,16 +439,22 @@ int catalog_add(struct catalog *c, struct str name, bool filled, struct err_deta
     /* A name that is there stays there: memory is enough to say so. */
     if (is_open(c) && known_row(c, name, &row))
         return 0;
-    return commit(c, &s, detail);
+    return commit(c, &s, deadline_ms, detail);
+}
+
+static int mark(struct catalog *c, struct str name, bool filled, uint64_t seq, int64_t deadline_ms,
+                struct err_detail *detail)
+{
+    struct said s = {
+        .word = filled ? WORD_FILLED : WORD_EMPTY, .name = name, .filled = filled, .seq = seq};
+
+    return commit(c, &s, deadline_ms, detail);
 }
 
 int catalog_mark(struct catalog *c, struct str name, bool filled, uint64_t seq,
                  struct err_detail *detail)
 {
-    struct said s = {
-        .word = filled ? WORD_FILLED : WORD_EMPTY, .name = name, .filled = filled, .seq = seq};
-
-    return commit(c, &s, detail);
+    return mark(c, name, filled, seq, from_now(), detail);
 }
 
 static bool agrees(struct catalog *c, struct str name, bool filled, uint64_t seq)
@@ -446,6 +466,12 @@ static bool agrees(struct catalog *c, struct str name, bool filled, uint64_t seq
 
 void catalog_agree(struct catalog *c, struct str name, bool filled, uint64_t seq)
 {
+    catalog_agree_until(c, name, filled, seq, from_now());
+}
+
+void catalog_agree_until(struct catalog *c, struct str name, bool filled, uint64_t seq,
+                         int64_t deadline_ms)
+{
     struct err_detail detail = {{0}};
     struct row row;
     int e;
@@ -456,9 +482,9 @@ void catalog_agree(struct catalog *c, struct str name, bool filled, uint64_t seq
     if (e == 0 && agrees(c, name, filled, seq))
         return;
     if (e == 0 && !known_row(c, name, &row))
-        e = catalog_add(c, name, filled, &detail);
+        e = catalog_add_until(c, name, filled, deadline_ms, &detail);
     else if (e == 0)
-        e = catalog_mark(c, name, filled, seq, &detail);
+        e = mark(c, name, filled, seq, deadline_ms, &detail);
     if (e < 0)
         log_warn("catalog.behind", KV_V("repository", name), KV_S("error", err_name(e)),
                  KV_S("why", detail.text));

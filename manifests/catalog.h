@@ -15,6 +15,8 @@ struct catalog *repos_catalog(const struct repos *rs);
  */
 int catalog_add(struct catalog *c, struct str name, bool filled,
                 struct err_detail *detail) must_check;
+int catalog_add_until(struct catalog *c, struct str name, bool filled, int64_t deadline_ms,
+                      struct err_detail *detail) must_check; /* answers by clock_boot_ms */
 /* The repository became empty or filled with its entry seq; the greatest seq wins. */
 int catalog_mark(struct catalog *c, struct str name, bool filled, uint64_t seq,
                  struct err_detail *detail) must_check;
@@ -23,6 +25,8 @@ int catalog_mark(struct catalog *c, struct str name, bool filled, uint64_t seq,
  * warning, repaired when the repository is next opened or changed. One lookup when it says so
  * already. */
 void catalog_agree(struct catalog *c, struct str name, bool filled, uint64_t seq);
+void catalog_agree_until(struct catalog *c, struct str name, bool filled, uint64_t seq,
+                         int64_t deadline_ms);
 
 int catalog_refresh(struct catalog *c, struct err_detail *detail) must_check;
 int catalog_refresh_nowait(struct catalog *c) must_check;

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mutant.h"
 
@@ -195,6 +196,7 @@ static int apply_followed(const struct objlog_entry *e, void *arg)
     struct follow *f = arg;
     int err = replica_apply(f->replica, e, false, f->detail);
 
+    f->replica->foreign_ms = clock_boot_ms();
     /* To the log "not found" means its end. */
     assert(err != -ERR_NOTFOUND);
     f->malformed = err == -ERR_CORRUPT;

@@ -13,6 +13,7 @@
 #include "manifests/checkpoint.h"
 
 #define REPLICA_QUEUE_MAX 4096 /* operations that wait for a commit */
+#define REPLICA_SEND_MS   1000 /* with less time left an operation is not sent any more */
 
 struct replica;
 struct replica_op;
@@ -48,9 +49,9 @@ struct replica_ops {
     void (*batch)(void *self);
     enum replica_verdict (*judge)(void *self, struct replica_op *op);
     /* Holder: before entry seq is sent; a failure is the batch's. After an entry of this node was
-     * applied, before its operations are answered. */
-    int (*before)(void *self, uint64_t seq, struct err_detail *detail);
-    void (*after)(void *self);
+     * applied, before its operations are answered. Both by a deadline (clock_boot_ms). */
+    int (*before)(void *self, uint64_t seq, int64_t deadline_ms, struct err_detail *detail);
+    void (*after)(void *self, int64_t deadline_ms);
 };
 
 struct replica_spec {

@@ -10,13 +10,22 @@
 #include <assert.h>
 
 #include "base/clock.h"
+#include "base/rand.h"
 
 struct batch {
     struct replica_op *ops[OBJLOG_BATCH_OPS_MAX]; /* the queue's first count operations */
     size_t count;
-    struct buf text; /* the JSON array */
-    int64_t validated_ms;
+    struct buf text;                   /* the JSON array */
+    int64_t validated_ms, deadline_ms; /* the earliest of the operations */
 };
+
+#define FOREIGN_RECENT_MS                                                                          \
+    1000                 /* another node wrote so lately: it may want the next number, too         \
+                          */
+#define ALONE_MS     250 /* who writes alone for so long pauses once */
+#define RANDOM_PARTS 1024
+#define YIELD_MAX_MS 1000
+#define NS_PER_MS    1000000
 
 /* ---- queue; locked */
 
@@ -81,6 +90,8 @@ static int take(struct batch *b, struct replica_op *op)
     }
     if (b->count == 0 || op->validated_ms < b->validated_ms)
         b->validated_ms = op->validated_ms;
+    if (b->count == 0 || op->deadline_ms < b->deadline_ms)
+        b->deadline_ms = op->deadline_ms;
     op->taken = true;
     b->ops[b->count++] = op;
     return 0;
@@ -105,7 +116,7 @@ static size_t gather(struct replica *r, struct batch *b)
             finish(r, op, r->refused);
             continue;
         }
-        if (now >= op->deadline_ms) {
+        if (now + REPLICA_SEND_MS >= op->deadline_ms) {
             finish(r, op, too_late(op));
             continue;
         }
@@ -122,23 +133,66 @@ static size_t gather(struct replica *r, struct batch *b)
     return b->count;
 }
 
+/* Holder, not locked. The winner of a number gives others, when there are some, time for the next:
+ * half to one and a half times as long as an entry takes (design section 6). Else it would win
+ * again and again, since it alone knows the new head at once. Others that always lose are never
+ * seen: so also who writes alone pauses now and then. */
+static void plan_yield(struct replica *r, int64_t took_ns)
+{
+    int64_t now = clock_boot_ms(), wait_ms;
+    uint32_t random = RANDOM_PARTS;
+    bool contended = r->foreign_ms > 0 && now - r->foreign_ms <= FOREIGN_RECENT_MS;
+
+    r->round_ns = r->round_ns == 0 ? took_ns : (3 * r->round_ns + took_ns) / 4;
+    r->yield_until_ms = 0;
+    if (!contended && now - r->yielded_ms < ALONE_MS)
+        return;
+    if (contended) {
+        rand_bytes(&random, sizeof(random));
+        random %= RANDOM_PARTS;
+    }
+    wait_ms = (r->round_ns / 2 + (int64_t)random * (r->round_ns / RANDOM_PARTS) + NS_PER_MS / 2) /
+              NS_PER_MS;
+    r->yield_until_ms = now + (wait_ms < YIELD_MAX_MS ? wait_ms : YIELD_MAX_MS);
+    r->yielded_ms = now;
+}
+
+/* Holder, not locked. What the others made of that time is followed before a number is tried. */
+static void yield(struct replica *r)
+{
+    int64_t left = r->yield_until_ms - clock_boot_ms();
+
+    if (left <= 0)
+        return;
+    clock_sleep_ms(left);
+    r->yield_until_ms = 0;
+    if (objlog_probe(r->log, r->pos.seq) == 0)
+        return;
+    if (replica_follow(r, NULL) < 0)
+        return; /* the create will meet the same */
+}
+
 /* Not locked. 0, -ERR_EXISTS (lost; followed up to the head), or the batch's answer. */
 static int commit_batch(struct replica *r, struct batch *b, struct err_detail *detail)
 {
     struct objlog_pos pos = r->pos;
     const struct objlog_entry *entry = NULL;
+    int64_t begun;
     int e;
 
     if (buf_err(&b->text) < 0)
         return buf_err(&b->text);
-    e = r->ops->before(r->self, pos.seq + 1, detail);
+    e = r->ops->before(r->self, pos.seq + 1, b->deadline_ms, detail);
     if (e < 0)
         return e;
-    e = objlog_append(r->log, &pos, buf_str(&b->text), STR_NONE, b->validated_ms, &entry, detail);
+    begun = clock_boot_ns();
+    e = objlog_append_until(r->log, &pos, buf_str(&b->text), STR_NONE, b->validated_ms,
+                            b->deadline_ms, &entry, detail);
     if (e == 0) {
+        plan_yield(r, clock_boot_ns() - begun);
         /* Should this fail, the entry stands all the same: the next reader follows it. */
         if (replica_apply(r, entry, true, NULL) == 0)
-            r->ops->after(r->self);
+            r->ops->after(r->self, b->deadline_ms);
         return 0;
     }
     if (e != -ERR_EXISTS)
@@ -168,6 +222,9 @@ static void lead(struct replica *r)
 
     assert(!r->held);
     r->held = true;
+    mutex_unlock(&r->mu);
+    yield(r);
+    mutex_lock(&r->mu);
     while (gather(r, &b) > 0) {
         detail.text[0] = 0;
         mutex_unlock(&r->mu);

@@ -41,6 +41,10 @@ struct replica {
     struct err_detail probe_detail;
     struct cond probers;
 
+    /* Fairness, the holder's: when another node's entry was seen, how long an entry of ours took,
+     * and when this node last left the next number to others, and until when. */
+    int64_t foreign_ms, round_ns, yielded_ms, yield_until_ms;
+
     struct replica_op *queue, **queue_end;
     size_t queue_len;
 

@@ -208,20 +208,21 @@ static int mark_changes(struct repo *r, uint64_t seq, struct err_detail *detail)
     return e;
 }
 
-static int before(void *self, uint64_t seq, struct err_detail *detail)
+static int before(void *self, uint64_t seq, int64_t deadline_ms, struct err_detail *detail)
 {
     struct repo *r = self;
     int e = 0;
 
     if (seq == 1 && !mutant("add-after")) /* B20 */
-        e = catalog_add(repos_catalog(r->owner), r->name_str, r->batch.puts, detail);
+        e = catalog_add_until(repos_catalog(r->owner), r->name_str, r->batch.puts, deadline_ms,
+                              detail);
     /* Undecided there is certainly not committed here. */
     if (e == -ERR_UNKNOWN)
         e = -ERR_NOTCOMMITTED;
     return e < 0 || mutant("marker-after") ? e : mark_changes(r, seq, detail);
 }
 
-static void after(void *self)
+static void after(void *self, int64_t deadline_ms)
 {
     struct repo *r = self;
     uint64_t seq;
@@ -233,7 +234,7 @@ static void after(void *self)
     replica_unlock(r->replica);
     if (mutant("marker-after"))
         (void)!mark_changes(r, seq, NULL);
-    catalog_agree(repos_catalog(r->owner), r->name_str, filled, seq);
+    catalog_agree_until(repos_catalog(r->owner), r->name_str, filled, seq, deadline_ms);
 }
 
 const struct replica_ops repo_replica_ops = {.prepare = prepare,

@@ -35,8 +35,8 @@ int api_livez(struct req *r)
     return req_reply_body(r, 200, "text/plain; charset=utf-8", &body);
 }
 
-/* Ready means: the store answers and holds this registry. Alarms are told but do not take the node
- * out of service: what is damaged is read-only by itself. */
+/* Ready means: the store answers and holds this registry, and its clock and ours agree. Alarms are
+ * told but do not take the node out of service: what is damaged is read-only by itself. */
 static int check_store(struct req *r, struct err_detail *why)
 {
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
@@ -48,7 +48,7 @@ static int check_store(struct req *r, struct err_detail *why)
     e = store_head(req_app(r)->store, buf_str(&key), &info, why);
     if (e == -ERR_NOTFOUND)
         return err_set(why, e, "the store holds no registry any more");
-    return e < 0 ? e : store_now(req_app(r)->store, &now, why);
+    return e < 0 ? e : node_now(req_app(r)->node, &now, why);
 }
 
 int api_readyz(struct req *r)

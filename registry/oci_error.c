@@ -100,14 +100,30 @@ static void open_errors(struct jw *w)
     jw_begin(w, '[');
 }
 
+/* Of a commit that failed clients are told which of the two it is: whether to look before they send
+ * it again. */
+static void add_message(int err, struct str message, struct buf *out)
+{
+    struct str kind = str_of(err_text(err));
+    int e = err < 0 ? -err : err;
+
+    if ((e == ERR_NOTCOMMITTED || e == ERR_UNKNOWN) && !str_starts(message, kind)) {
+        buf_add(out, kind);
+        buf_add(out, STR(": "));
+    }
+    buf_add(out, message);
+}
+
 unsigned oci_error_body(int err, enum resource resource, const char *message, struct buf *out)
 {
     struct code c = code_of(err, resource);
     struct str text = str_of(message && message[0] ? message : err_text(err));
+    struct buf whole auto_buf = BUF_INIT(OCI_ERROR_BODY_MAX);
     struct jw w = JW_INIT(out);
 
+    add_message(err, utf8_valid(text) ? text : str_of(err_text(err)), &whole);
     open_errors(&w);
-    add_error(&w, c.code, utf8_valid(text) ? text : str_of(err_text(err)), STR_NONE);
+    add_error(&w, c.code, buf_err(&whole) < 0 ? STR_NONE : buf_str(&whole), STR_NONE);
     jw_end(&w, ']');
     jw_end(&w, '}');
     return c.status;

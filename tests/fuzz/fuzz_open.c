@@ -15,7 +15,7 @@
 #define ENTRIES   6
 #define TABLE_AT  3
 #define DAMAGE_AT 4
-#define START_MS  INT64_C(1800000000000)
+#define START_MS  INT64_C(1700000000000)
 #define HEX32     "0123456789abcdef0123456789abcdef"
 #define KEYS_MAX  64
 #define TABLE_MAX (1u << 20)

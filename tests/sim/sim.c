@@ -203,7 +203,7 @@ static void event(struct rng *rng, unsigned which)
         jump(rng);
         break;
     default:
-        sched_store_skew_ms += rng_between(rng, -120000, 120000);
+        sched_store_skew_ms = rng_between(rng, -120000, 120000);
         world->counts[4]++;
         break;
     }

@@ -180,6 +180,61 @@ static void test_groups(void **state)
     store_free(store);
 }
 
+/* ---- fairness */
+
+#define RIVAL_MS 1500
+
+struct rivals {
+    struct site sites[2];
+    int errors[2];
+    unsigned done[2];
+    int64_t longest_ms[2]; /* of one push */
+    int64_t end_ms;
+};
+
+static void push_until(unsigned index, void *arg)
+{
+    struct rivals *c = arg;
+
+    while (clock_boot_ms() < c->end_ms && c->errors[index] == 0) {
+        int64_t begun = clock_boot_ms(), took;
+        char salt[32];
+        struct image image = image_of(salt);
+
+        snprintf(salt, sizeof(salt), "%u-%u", index, c->done[index]);
+        c->errors[index] = put_image(&c->sites[index], REPO, &image, salt);
+        took = clock_boot_ms() - begun;
+        c->longest_ms[index] = took > c->longest_ms[index] ? took : c->longest_ms[index];
+        c->done[index]++;
+    }
+}
+
+/* Of two nodes that write without a pause the one whose store is slower does not starve: who won a
+ * number leaves the next one to others. */
+static void test_winner_yields(void **state)
+{
+    struct watch fast, slow;
+    struct store *inner = mem_store();
+    struct store *stores[] = {watched_store(&fast, inner), watched_store(&slow, inner)};
+    struct rivals c = {.errors = {0}};
+
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        site_open(&c.sites[i], stores[i], REFERENCES_STRICT, NULL);
+    add_content(&c.sites[0], REPO);
+    fast.log_delay_ms = 10;
+    slow.log_delay_ms = 15;
+    c.end_ms = clock_boot_ms() + RIVAL_MS;
+    run_threads(2, push_until, &c);
+    print_message("%u and %u entries, longest %lld and %lld ms\n", c.done[0], c.done[1],
+                  (long long)c.longest_ms[0], (long long)c.longest_ms[1]);
+    assert_int_equal(c.errors[0] + c.errors[1], 0);
+    check(c.done[1] * 5 >= c.done[0], "the slower one starves");
+    for (int i = 0; i < 2; i++)
+        site_close(&c.sites[i]);
+    store_free(stores[0]); /* and the inner one */
+}
+
 #define IN_FLIGHT_MS 150 /* an entry is on its way for so long, others gather meanwhile */
 
 /* The first of each node holds its log, the others wait for it. */
@@ -371,6 +426,7 @@ int main(void)
         cmocka_unit_test(test_two_nodes_many_writers),
         cmocka_unit_test(test_groups),
         cmocka_unit_test(test_one_removal),
+        cmocka_unit_test(test_winner_yields),
         cmocka_unit_test(test_unlinks_among_puts),
         cmocka_unit_test(test_unlink_before_put),
     };

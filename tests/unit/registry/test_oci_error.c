@@ -84,7 +84,36 @@ static void check_row(size_t i)
     one = json_at(errors_of(doc), 0);
     if (!str_eq(json_str(json_get(one, "code")), str_of(rows[i].code)))
         fail_msg("row %zu: %s", i, buf_c(&out));
-    assert_true(str_eq(json_str(json_get(one, "message")), STR("why")));
+    assert_true(str_ends(json_str(json_get(one, "message")), STR("why")));
+}
+
+/* What may have happened is told from what did not. */
+static void test_outcomes(void **state)
+{
+    static const struct {
+        int err;
+        const char *given, *message;
+    } cases[] = {{-ERR_NOTCOMMITTED, "why", "not committed: why"},
+                 {-ERR_UNKNOWN, "why", "outcome unknown: why"},
+                 {-ERR_UNKNOWN, "outcome unknown: why", "outcome unknown: why"},
+                 {-ERR_NOTCOMMITTED, "", "not committed"},
+                 {-ERR_UNKNOWN, "", "outcome unknown"},
+                 {-ERR_BUSY, "why", "why"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct buf out auto_buf = BUF_INIT(OCI_ERROR_BODY_MAX);
+        struct json_doc *doc auto_json = NULL;
+        struct str got;
+        unsigned status;
+
+        body_of(cases[i].err, RESOURCE_MANIFEST, cases[i].given, &status, &out);
+        assert_int_equal(status, 503);
+        assert_int_equal(json_parse(buf_str(&out), &doc, NULL), 0);
+        got = json_str(json_get(json_at(errors_of(doc), 0), "message"));
+        if (!str_eq(got, str_of(cases[i].message)))
+            fail_msg("case %zu: %s", i, buf_c(&out));
+    }
 }
 
 static void test_codes(void **state)
@@ -208,8 +237,11 @@ static void test_largest_body(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_codes),        cmocka_unit_test(test_every_error_on_every_resource),
-        cmocka_unit_test(test_messages),     cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_codes),
+        cmocka_unit_test(test_outcomes),
+        cmocka_unit_test(test_every_error_on_every_resource),
+        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_missing),
         cmocka_unit_test(test_largest_body),
     };
 
