@@ -40,15 +40,24 @@ static bool holds(const struct view *v, const struct op *op)
 
     switch (op->kind) {
     case OP_PUT: /* of one that changed nothing */
+    case OP_SET_TAGS:
+        if (op->outcome == OUT_MISSING || op->outcome == OUT_CONDITION)
+            return true; /* judged with the others of its tag and manifest */
         for (unsigned t = 0; t < TAGS_MAX; t++)
             if ((op->tags & (1u << t)) && v->tags[t] != op->manifest + 1)
                 return false;
-        return there;
+        for (unsigned t = 0; t < TAGS_MAX; t++)
+            if ((op->gone & (1u << t)) && v->tags[t])
+                return false;
+        return there || (op->kind == OP_SET_TAGS && !op->tags);
     case OP_DELETE_MANIFEST: /* of one that was refused */
         return !there;
     case OP_GET_MANIFEST:
         return there == (op->value != 0);
     case OP_DELETE_TAG:
+        if (op->outcome == OUT_CONDITION)
+            return true;
+        /* fall through */
     case OP_GET_TAG:
         for (unsigned t = 0; t < TAGS_MAX; t++)
             if ((op->tags & (1u << t)) && v->tags[t] != op->value)
@@ -77,9 +86,10 @@ static bool held_meanwhile(const struct replay *r, const struct op *op)
     return false;
 }
 
-static bool changes(const struct op *op)
+/* What is acknowledged without an entry changed nothing. */
+static bool must_commit(const struct op *op)
 {
-    return op->kind <= OP_UNLINK;
+    return op->kind <= OP_UNLINK && op->kind != OP_PUT && op->kind != OP_SET_TAGS;
 }
 
 static void witness(const struct replay *r, unsigned i)
@@ -94,13 +104,12 @@ static void witness(const struct replay *r, unsigned i)
     if (r->times[i] && op->outcome != OUT_OK && op->outcome != OUT_UNKNOWN)
         sim_fail("operation %u (%s) was answered as not done (%d) and is in the log, entry %u", i,
                  hist_name(op->kind), (int)op->outcome, r->at[i]);
-    if (!r->times[i] && changes(op) && op->outcome == OUT_OK && op->kind != OP_PUT)
+    if (!r->times[i] && op->outcome == OUT_OK && must_commit(op))
         sim_fail("operation %u (%s) was acknowledged and is not in the log", i,
                  hist_name(op->kind));
     if (op->outcome == OUT_UNKNOWN || op->outcome == OUT_NOT_DONE || op->outcome == OUT_MISSING)
         return;
-    if (!r->times[i] && !(changes(op) && op->outcome == OUT_OK && op->kind != OP_PUT) &&
-        !held_meanwhile(r, op))
+    if (!r->times[i] && !(op->outcome == OUT_OK && must_commit(op)) && !held_meanwhile(r, op))
         sim_fail("operation %u (%s, outcome %d, value %d, tags %x) was answered from a state that "
                  "did not stand then",
                  i, hist_name(op->kind), (int)op->outcome, op->value, op->tags);
@@ -140,17 +149,25 @@ static void add_tag(struct list *l, unsigned i, unsigned tag)
     const struct op *op = hist_at(i);
     bool done = op->outcome == OUT_OK || op->outcome == OUT_UNKNOWN;
     bool named = (op->tags & (1u << tag)) != 0;
+    uint32_t wanted = op->want ? 1u << (op->want - 1) : ALL;
 
     switch (op->kind) {
     case OP_PUT:
+    case OP_SET_TAGS:
         if (done && named)
-            add(l, i, ALL, (int)op->manifest + 1, -1);
+            add(l, i, wanted, (int)op->manifest + 1, -1);
+        else if (done && (op->gone & (1u << tag)))
+            add(l, i, ALL, 0, -1);
+        else if (named && op->outcome == OUT_CONDITION)
+            add(l, i, ~wanted, -1, -1);
         break;
     case OP_DELETE_TAG:
         if (done && named)
-            add(l, i, ~1u, 0, -1);
+            add(l, i, ~1u & wanted, 0, -1);
         else if (named && op->outcome == OUT_NOT_FOUND)
             add(l, i, 1u, -1, -1);
+        else if (named && op->outcome == OUT_CONDITION)
+            add(l, i, ~1u & ~wanted, -1, -1);
         break;
     case OP_DELETE_MANIFEST:
         if (done)
@@ -184,6 +201,10 @@ static void add_manifest(struct list *l, unsigned i, unsigned manifest)
         add(l, i, 2u, -1, -1);
     if (op->kind == OP_PUT && op->outcome == OUT_MISSING &&
         (op->missing_manifests & (1u << manifest)))
+        add(l, i, 1u, -1, -1);
+    if (op->kind == OP_SET_TAGS && op->manifest == manifest && op->tags && op->outcome == OUT_OK)
+        add(l, i, 2u, -1, -1);
+    if (op->kind == OP_SET_TAGS && op->manifest == manifest && op->outcome == OUT_MISSING)
         add(l, i, 1u, -1, -1);
     if (op->kind == OP_DELETE_MANIFEST && op->manifest == manifest && done)
         add(l, i, 2u, 0, -1);

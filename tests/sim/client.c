@@ -24,6 +24,8 @@ enum deed {
     DEED_GET_MANIFEST,
     DEED_GET_BLOB,
     DEED_LIST,
+    DEED_SWAP,     /* reads a tag, then changes it if it is still so */
+    DEED_SET_TAGS, /* several at once */
     DEED_COUNT
 };
 
@@ -32,7 +34,7 @@ static void note_error(const char *what, int e, const struct err_detail *why)
 {
     sim_trace("%s: %s %s", what, err_name(e), why->text);
     if (!world->plan.faulty && e != -ERR_NOTFOUND && e != -ERR_MISSING_REF && e != -ERR_RANGE &&
-        e != -ERR_BUSY)
+        e != -ERR_BUSY && e != -ERR_CONDITION)
         sim_fail("%s without any fault: %s (%s)", what, err_name(e), why->text);
     if (e == -ERR_CORRUPT || e == -ERR_VERSION || e == -ERR_READONLY || e == -ERR_DIGEST)
         sim_fail("%s: %s (%s)", what, err_name(e), why->text);
@@ -69,12 +71,37 @@ static enum outcome outcome_of(int e)
         return OUT_NOT_FOUND;
     if (e == -ERR_MISSING_REF)
         return OUT_MISSING;
+    if (e == -ERR_CONDITION)
+        return OUT_CONDITION;
     return e == -ERR_UNKNOWN ? OUT_UNKNOWN : OUT_NOT_DONE;
 }
 
 static struct repo_who who_of(struct request *rq)
 {
     return (struct repo_who){IDENTITY, str_of(rq->number)};
+}
+
+/* If-Match with what the tag was, or If-None-Match: *. */
+struct condition {
+    struct taglog_if is;
+    struct str match;
+    char text[DIGEST_TEXT_MAX];
+};
+
+static const struct taglog_if *condition_of(const struct request *rq, struct condition *c)
+{
+    unsigned want = rq->op->want;
+
+    if (want == 0)
+        return NULL;
+    *c = (struct condition){.is = {.absent = want == 1}};
+    if (want > 1) {
+        c->match = digest_text(&world->mans[want - 2].digest, c->text);
+        c->is.one_of = true;
+        c->is.match = &c->match;
+        c->is.match_count = 1;
+    }
+    return &c->is;
 }
 
 static void note_missing(struct request *rq, struct str list)
@@ -105,11 +132,13 @@ static void run_put(struct request *rq)
         .manifest = &m, .body = buf_str(&man->body), .digest = man->digest, .tags = tags};
     struct repo_who who = who_of(rq);
     struct repo *r auto_repo = NULL;
+    struct condition condition;
     int e = manifest_parse(put.body, STR_NONE, &m, &why);
 
     for (unsigned i = 0; i < world->plan.tags; i++)
         if (rq->tags & (1u << i))
             tags[put.tag_count++] = world_tag(i);
+    put.condition = condition_of(rq, &condition);
     if (e == 0)
         r = open_repo(rq, rq->repo, &e, &why);
     if (e == 0)
@@ -121,15 +150,38 @@ static void run_put(struct request *rq)
     rq->result = e;
 }
 
+static void run_set_tags(struct request *rq)
+{
+    struct taglog_set sets[TAGS_MAX];
+    struct err_detail why = {{0}};
+    struct repo_who who = who_of(rq);
+    size_t count = 0;
+    int e;
+    struct repo *r auto_repo = open_repo(rq, rq->repo, &e, &why);
+
+    for (unsigned i = 0; i < world->plan.tags; i++)
+        if ((rq->tags | rq->gone) & (1u << i))
+            sets[count++] = (struct taglog_set){.tag = world_tag(i),
+                                                .remove = !(rq->tags & (1u << i)),
+                                                .digest = world->mans[rq->manifest].digest};
+    if (e == 0)
+        e = repo_set_tags(r, sets, count, &who, NULL, &why);
+    if (e < 0)
+        note_error("set-tags", e, &why);
+    rq->result = e;
+}
+
 static void run_remove(struct request *rq)
 {
     struct err_detail why = {{0}};
     struct repo_who who = who_of(rq);
+    struct condition condition;
     int e;
     struct repo *r auto_repo = open_repo(rq, rq->repo, &e, &why);
 
     if (e == 0 && rq->op->kind == OP_DELETE_TAG)
-        e = repo_delete_tag(r, world_tag(rq->tag), &who, &why);
+        e = repo_delete_tag_if(r, world_tag(rq->tag), condition_of(rq, &condition), &who, NULL,
+                               &why);
     else if (e == 0 && rq->op->kind == OP_DELETE_MANIFEST)
         e = repo_delete_manifest(r, &world->mans[rq->manifest].digest, &who, &why);
     else if (e == 0)
@@ -447,6 +499,14 @@ static struct op *begin_op(struct client *c, struct request *rq, enum op_kind ki
     return rq->op;
 }
 
+/* What the client's read, the first operation of its own since at, said. */
+static int my_answer(const struct client *c, unsigned at)
+{
+    while (hist_at(at)->client != c->number)
+        at++;
+    return hist_at(at)->value;
+}
+
 /* One plain request; true when it was answered as done. */
 static bool ask(struct client *c, enum op_kind kind, unsigned repo, unsigned what, uint32_t tags,
                 unsigned node)
@@ -504,7 +564,7 @@ static void close_too(void *arg)
 {
     struct twin *t = arg;
 
-    sched_sleep_us(rng_between(&t->client.rng, 1, 100 * MS));
+    sched_sleep_us(rng_between(&t->client.rng, 1, 20 * MS));
     (void)close_session(&t->client, t->session, t->alg, t->node);
     free(t);
     mutex_lock(&world->mu);
@@ -513,13 +573,13 @@ static void close_too(void *arg)
     mutex_unlock(&world->mu);
 }
 
-static void close_twice(struct client *c, struct session *s, unsigned alg)
+static void close_twice(struct client *c, struct session *s, unsigned alg, unsigned node)
 {
     struct twin *t = malloc(sizeof(*t));
 
     assert(t);
-    *t = (struct twin){.client = *c, .session = s, .alg = alg, .node = any_node(c)};
-    (void)rng_next(&c->rng);
+    *t = (struct twin){.client = *c, .session = s, .alg = alg};
+    t->node = (node + 1 + any(c, world->plan.nodes - 1)) % world->plan.nodes;
     world->clients_left++;
     sched_spawn(sched_proc(), "twin", close_too, t);
 }
@@ -563,10 +623,10 @@ static bool push_blob(struct client *c, unsigned repo, unsigned content, unsigne
         if (rng_chance(&c->rng, 3000))
             node = any_node(c);
     }
-    if (rng_chance(&c->rng, 800)) /* left to others, or to its age */
+    if (c->number < CLIENTS_MAX && rng_chance(&c->rng, 800)) /* left to others, or to its age */
         return false;
-    if (rng_chance(&c->rng, size > BLOB_INLINE_MAX ? 3000 : 500))
-        close_twice(c, s, rng_chance(&c->rng, 1000) ? !alg : alg);
+    if (rng_chance(&c->rng, size > BLOB_INLINE_MAX ? 6000 : 500))
+        close_twice(c, s, rng_chance(&c->rng, 1000) ? !alg : alg, node);
     for (unsigned i = 0; i < RETRIES_MAX; i++) {
         if (close_session(c, s, alg, node))
             return true;
@@ -641,6 +701,39 @@ static void put(struct client *c, unsigned repo)
     }
 }
 
+static void swap(struct client *c, unsigned repo)
+{
+    unsigned tag = any(c, world->plan.tags), manifest = any(c, world->plan.manifests), at;
+    bool remove = rng_chance(&c->rng, 2000);
+    struct request *rq;
+    struct op *op;
+
+    at = hist_count();
+    if (!ask(c, OP_GET_TAG, repo, tag, 0, any_node(c)))
+        return;
+    rq = request_new(remove ? run_remove : run_put);
+    op = begin_op(c, rq, remove ? OP_DELETE_TAG : OP_PUT, repo);
+    op->tags = rq->tags = 1u << tag;
+    op->want = (unsigned)my_answer(c, at) + 1;
+    op->manifest = rq->manifest = remove ? 0 : manifest;
+    rq->tag = tag;
+    do_op(c, rq, any_node(c), false);
+}
+
+static void set_tags(struct client *c, unsigned repo)
+{
+    struct request *rq = request_new(run_set_tags);
+    struct op *op = begin_op(c, rq, OP_SET_TAGS, repo);
+    uint32_t all = (1u << world->plan.tags) - 1;
+
+    op->tags = rq->tags = (uint32_t)rng_next(&c->rng) & all;
+    op->gone = rq->gone = (uint32_t)rng_next(&c->rng) & all & ~op->tags;
+    if (!op->tags && !op->gone)
+        op->tags = rq->tags = 1;
+    op->manifest = rq->manifest = any(c, world->plan.manifests);
+    do_op(c, rq, any_node(c), false);
+}
+
 static void act(struct client *c, enum deed deed)
 {
     unsigned repo = any(c, world->plan.repos), node = any_node(c);
@@ -677,6 +770,12 @@ static void act(struct client *c, enum deed deed)
         break;
     case DEED_GET_BLOB:
         (void)ask(c, OP_GET_BLOB, repo, blob, 0, node);
+        break;
+    case DEED_SWAP:
+        swap(c, repo);
+        break;
+    case DEED_SET_TAGS:
+        set_tags(c, repo);
         break;
     case DEED_LIST:
     case DEED_COUNT:
@@ -786,6 +885,23 @@ static void verify_sessions(struct client *c)
     }
 }
 
+/* An entry whose outcome its node cannot learn: the node settles the number when it next commits,
+ * and commits. */
+static void leave_undecided(struct client *c, unsigned repo)
+{
+    unsigned node = any_node(c);
+
+    change_repo(c, node, repo);
+    net_cut_next(rng_between(&c->rng, 21 * SEC, 60 * SEC));
+    (void)ask(c, OP_DELETE_TAG, repo, 0, 0, node);
+    net_cut_next(0);
+    sched_sleep_us(65 * SEC);
+    if (!ask(c, OP_DELETE_TAG, repo, 0, 0, node))
+        must(hist_at(hist_count() - 1)->outcome == OUT_NOT_FOUND, "delete after an undecided entry",
+             node, repo);
+    must(ask(c, OP_PUT, repo, 0, 1, node), "put after an undecided entry", node, repo);
+}
+
 void client_verify(void)
 {
     struct client c = {.number = CLIENTS_MAX};
@@ -798,6 +914,8 @@ void client_verify(void)
             verify_repo(&c, node, repo);
         for (unsigned node = 0, first = any_node(&c); node < world->plan.nodes; node++)
             change_repo(&c, (node + first) % world->plan.nodes, repo);
+        if (world->plan.faulty && rng_chance(&c.rng, 3000))
+            leave_undecided(&c, repo);
         verify_repo(&c, any_node(&c), repo);
     }
 }

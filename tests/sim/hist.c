@@ -54,9 +54,9 @@ struct op *hist_at(unsigned i)
 
 const char *hist_name(enum op_kind kind)
 {
-    static const char *const names[] = {"put",          "delete-tag", "delete-manifest",
-                                        "unlink",       "link",       "get-tag",
-                                        "get-manifest", "get-blob",   "list"};
+    static const char *const names[] = {"put",      "set-tags", "delete-tag", "delete-manifest",
+                                        "unlink",   "link",     "get-tag",    "get-manifest",
+                                        "get-blob", "list"};
 
     return names[kind];
 }

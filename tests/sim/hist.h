@@ -11,6 +11,7 @@
 
 enum op_kind {
     OP_PUT,
+    OP_SET_TAGS, /* several at once, all or none */
     OP_DELETE_TAG,
     OP_DELETE_MANIFEST,
     OP_UNLINK,
@@ -25,8 +26,9 @@ enum outcome {
     OUT_UNKNOWN, /* no answer, or one that says so */
     OUT_OK,
     OUT_NOT_FOUND,
-    OUT_MISSING, /* put: refused, for these are missing */
-    OUT_NOT_DONE /* certainly without effect */
+    OUT_MISSING,   /* put: refused, for these are missing */
+    OUT_CONDITION, /* refused, for the tag is not what was asked for */
+    OUT_NOT_DONE   /* certainly without effect */
 };
 
 struct op {
@@ -35,6 +37,8 @@ struct op {
     unsigned client, repo;
     unsigned manifest, blob; /* indexes into the world's content */
     uint32_t tags;           /* mask: put, delete of a tag; OP_LIST: the answer */
+    uint32_t gone;           /* mask of tags to be removed: OP_SET_TAGS */
+    unsigned want;           /* condition on the one tag: 0 none, else what GET_TAG said + 1 */
     uint32_t missing_blobs, missing_manifests;
     int value;           /* OP_GET_TAG: manifest + 1, 0 none; OP_GET_*: 1 there, 0 not */
     uint32_t call, back; /* ticks; back HIST_NEVER: no answer */

@@ -5,9 +5,12 @@
 #include <stdio.h>
 
 #include "audit.h"
+#include "blobstore/keys.h"
 #include "blobstore/store_ops.h"
 
 #define ENTRIES_MORE 5 /* times likelier is a fault where a log entry is written */
+
+#define PAUSES_MORE 30
 
 struct link { /* a process's connection */
     struct store store;
@@ -40,7 +43,8 @@ static struct {
     struct rng rng;
     int64_t outage_until_us;
     unsigned outage_but;
-    const struct proc *cut_off; /* NULL: all */
+    char cut_off[SCHED_NAME_MAX]; /* name of the process; empty: all */
+    int64_t cut_next_us;
     uint64_t calls;
     unsigned flying;       /* couriers under way */
     int64_t hurry;         /* couriers arrive at once */
@@ -195,9 +199,16 @@ static enum fate choose(const struct call *c, int *ret_err)
     unsigned dice = (unsigned)rng_below(&net.rng, 10000);
 
     *ret_err = passing[rng_below(&net.rng, ARRAY_LEN(passing))];
-    if (sched_now_us() < net.outage_until_us && (!net.cut_off || net.cut_off == c->link->proc) &&
+    if (sched_now_us() < net.outage_until_us &&
+        (!net.cut_off[0] || strcmp(net.cut_off, c->link->proc->name) == 0) &&
         !rng_chance(&net.rng, net.outage_but))
         return dice % 3 == 0 ? FATE_FAIL : dice % 3 == 1 && c->writes ? FATE_LATE : FATE_LOST;
+    if (net.cut_next_us && c->writes && str_starts(c->key, STR("repos/")) &&
+        audit_is_entry(c->key)) {
+        net_outage(NULL, sched_now_us() + net.cut_next_us, 0);
+        net.cut_next_us = 0;
+        return FATE_LATE;
+    }
     if (f->cut && c->writes && audit_is_entry(c->key) && rng_chance(&net.rng, f->cut)) {
         net_outage(rng_chance(&net.rng, 5000) ? c->link->proc : NULL,
                    sched_now_us() + rng_between(&net.rng, 5 * SEC, 60 * SEC), 0);
@@ -259,12 +270,15 @@ static int begin(struct call *c)
     return c->link->proc->dead && rng_chance(&net.rng, 5000) ? refused() : 0;
 }
 
-/* Where something went wrong with an entry, sleeping is most interesting. */
+/* Where something went wrong with an entry, or in the middle of a close, sleeping is most
+ * interesting. */
 static void may_pause(const struct call *c)
 {
     const struct net_faults *f = &net.settings.faults;
     struct proc *p = c->link->proc;
-    unsigned chance = c->fate != FATE_FINE && audit_is_entry(c->key) ? 30 * f->pause : f->pause;
+    bool session = c->writes && str_starts(c->key, STR(KEYS_UPLOADS));
+    bool trouble = c->fate != FATE_FINE && audit_is_entry(c->key);
+    unsigned chance = session || trouble ? PAUSES_MORE * f->pause : f->pause;
 
     if (f->pause == 0 || p->paused_until_us > sched_now_us() || !rng_chance(&net.rng, chance))
         return;
@@ -691,9 +705,14 @@ void net_set_faults(const struct net_faults *faults)
 
 void net_outage(const struct proc *p, int64_t until_us, unsigned but)
 {
-    net.cut_off = p;
+    snprintf(net.cut_off, sizeof(net.cut_off), "%s", p ? p->name : "");
     net.outage_until_us = until_us;
     net.outage_but = but;
+}
+
+void net_cut_next(int64_t for_us)
+{
+    net.cut_next_us = for_us;
 }
 
 uint64_t net_calls(void)

@@ -38,6 +38,9 @@ void net_end(void);
 void net_set_faults(const struct net_faults *faults); /* NULL: none */
 /* Until then the calls of one process, or (p NULL) of all, fail, but for some in 10000. */
 void net_outage(const struct proc *p, int64_t until_us, unsigned but);
+/* The next entry of a repository is sent, arrives late, and then the store is away for so long; 0:
+ * not any more. */
+void net_cut_next(int64_t for_us);
 /* Everything that is on its way arrives. */
 void net_settle(void);
 uint64_t net_calls(void);

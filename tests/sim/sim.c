@@ -22,7 +22,7 @@
 
 #define SEEDS_DEFAULT 100
 #define TRACE_MAX     (512u << 20)
-#define SLOWEST_MS    60000
+#define CALM_ROUNDS   200 /* then hours pass, with sweeps, until all nodes are awake */
 
 static const char *chosen; /* mutant */
 static uint64_t running;   /* seed */
@@ -71,12 +71,12 @@ static void plan_faults(struct rng *rng, struct plan *p)
 
 static void plan_weights(struct rng *rng, struct plan *p)
 {
-    /* put push go-on mount del-tag del-man unlink get-tag get-man get-blob list */
-    static const unsigned mixes[][11] = {
-        {20, 4, 2, 2, 8, 5, 3, 14, 4, 4, 5},   /* all */
-        {30, 1, 0, 0, 12, 6, 0, 25, 3, 1, 8},  /* tags */
-        {6, 18, 22, 8, 2, 3, 12, 3, 2, 20, 1}, /* blobs */
-        {4, 22, 40, 3, 1, 1, 4, 2, 1, 14, 1},  /* sessions */
+    /* put push go-on mount del-tag del-man unlink get-tag get-man get-blob list swap set */
+    static const unsigned mixes[][13] = {
+        {20, 4, 2, 2, 8, 5, 3, 14, 4, 4, 5, 8, 4},    /* all */
+        {30, 1, 0, 0, 12, 6, 0, 25, 3, 1, 8, 25, 10}, /* tags */
+        {6, 18, 22, 8, 2, 3, 12, 3, 2, 20, 1, 1, 1},  /* blobs */
+        {4, 22, 40, 3, 1, 1, 4, 2, 1, 14, 1, 1, 0},   /* sessions */
     };
     const unsigned *mix = mixes[rng_below(rng, ARRAY_LEN(mixes))];
 
@@ -86,7 +86,7 @@ static void plan_weights(struct rng *rng, struct plan *p)
 /* Many writers of one log, a slow store: large batches. */
 static void plan_crowd(struct plan *p)
 {
-    static const unsigned mix[] = {40, 1, 0, 0, 15, 3, 1, 8, 2, 1, 3};
+    static const unsigned mix[] = {40, 1, 0, 0, 15, 3, 1, 8, 2, 1, 3, 20, 8};
 
     p->nodes = 2;
     p->clients = CLIENTS_MAX;
@@ -238,16 +238,19 @@ static void mischief(struct rng *rng)
 }
 
 /* Ends of all pauses, and nodes that all answer. */
-static void calm(void)
+static void calm(struct rng *rng)
 {
     bool all;
+    unsigned rounds = 0;
 
     net_set_faults(NULL);
     do {
         all = true;
         for (unsigned i = 0; i < world->plan.nodes; i++)
             all = all && world->sites[i] && world->sites[i]->proc.paused_until_us <= sched_now_us();
-        sched_sleep_us(SEC);
+        sched_sleep_us(++rounds < CALM_ROUNDS ? SEC : HOUR);
+        if (rounds >= CALM_ROUNDS)
+            sweep(rng);
     } while (!all);
     net_settle();
     sched_sleep_us(30 * SEC);
@@ -268,7 +271,7 @@ static void direct(void *arg)
     for (unsigned i = 0; i < p->clients; i++)
         sched_spawn(sched_proc(), "client", client_run, (void *)(uintptr_t)i);
     mischief(&rng);
-    calm();
+    calm(&rng);
     client_verify();
     sweep(&rng);
     world_stop_nodes();

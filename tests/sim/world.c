@@ -74,8 +74,8 @@ static void make_contents(struct rng *rng)
 {
     for (unsigned i = 0; i < world->plan.contents; i++) {
         struct content *c = &world->contents[i];
-        size_t size = i % 3 == 2 ? (size_t)rng_between(rng, BLOB_INLINE_MAX + 1, BLOB_BIG_BYTES)
-                                 : (size_t)rng_between(rng, 1, i % 3 == 1 ? BLOB_INLINE_MAX : 300);
+        size_t size = i % 3 != 0 ? (size_t)rng_between(rng, BLOB_INLINE_MAX + 1, BLOB_BIG_BYTES)
+                                 : (size_t)rng_between(rng, 1, i == 0 ? 300 : BLOB_INLINE_MAX);
 
         c->bytes = BUF_INIT(BLOB_BIG_BYTES);
         char *at = buf_reserve(&c->bytes, size);

@@ -82,7 +82,7 @@ struct request {
     /* arguments and results, by kind */
     struct op *op;
     unsigned repo, from, manifest, tag, content, alg;
-    uint32_t tags;
+    uint32_t tags, gone;
     struct session *session;
     uint64_t upto; /* bytes of the content to write */
     char number[24];
