@@ -128,7 +128,7 @@ static int young(struct upload *u, bool made, struct err_detail *detail)
     int64_t now;
     int r = uploads_now(u->us, &now, detail);
 
-    if (r < 0 || now - u->closed_ts <= UPLOAD_ROLL_MS || mutant("roll-old"))
+    if (r < 0 || now - u->closed_ts <= UPLOAD_ROLL_MS)
         return r;
     if (made && now - u->closed_ts > UPLOAD_SWEEP_MS)
         (void)!upload_sweep_data(u->us, upload_id(u), &u->closed_digest, u->closed_g);

@@ -18,6 +18,7 @@ static struct {
     struct omap *tables;  /* key of a checkpoint -> its bytes as first sent */
     struct omap *removed; /* keys of log entries that were removed */
     struct omap *owners;  /* data id -> key of its record */
+    struct omap *strays;  /* keys of data of swept sessions */
     struct omap *ticks;   /* key of a log entry -> tick of its creation */
 } seen;
 
@@ -45,8 +46,8 @@ static const struct str *recall(const struct omap *map, struct str key)
 
 void audit_begin(void)
 {
-    struct omap **all[] = {&seen.sent,    &seen.absent, &seen.tables,
-                           &seen.removed, &seen.owners, &seen.ticks};
+    struct omap **all[] = {&seen.sent,   &seen.absent, &seen.tables, &seen.removed,
+                           &seen.owners, &seen.strays, &seen.ticks};
 
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         int r = omap_new(free, all[i]);
@@ -62,6 +63,7 @@ void audit_end(void)
     omap_freep(&seen.tables);
     omap_freep(&seen.removed);
     omap_freep(&seen.owners);
+    omap_freep(&seen.strays);
     omap_freep(&seen.ticks);
 }
 
@@ -329,6 +331,14 @@ static void log_grew(struct str key, const struct log_key *log, struct str bytes
 
 /* ---- other objects */
 
+static bool swept(struct str session)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+
+    keys_log_entry(&key, session, false, 1);
+    return recall(seen.removed, buf_str(&key)) != NULL;
+}
+
 /* B17: data comes into being after its session's close. */
 static void data_made(struct str key)
 {
@@ -345,7 +355,10 @@ static void data_made(struct str key)
 
         closed = parse(buf_str(&prefix), seq, buf_str(&raw), &e, &doc) && has_op(&e, "close");
     }
-    if (!closed)
+    /* Of a session that was swept while its node slept the node itself removes what it made. */
+    if (!closed && swept(buf_str(&prefix)))
+        remember(seen.strays, key, STR_NONE);
+    else if (!closed)
         sim_fail("data came into being without a close: " STR_FMT, STR_ARG(key));
 }
 
@@ -366,6 +379,8 @@ static void record_made(struct str key, struct str bytes)
     keys_data(&data, str_of(info.data_id));
     if (!audit_has(buf_str(&data)))
         sim_fail("a record came before its data: " STR_FMT, STR_ARG(key));
+    if (recall(seen.strays, buf_str(&data)))
+        sim_fail("a record names the data of a swept session: " STR_FMT, STR_ARG(key));
     owner = recall(seen.owners, str_of(info.data_id));
     if (owner && !str_eq(*owner, key))
         sim_fail("two records share one data object: " STR_FMT " and " STR_FMT, STR_ARG(key),

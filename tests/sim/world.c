@@ -148,6 +148,7 @@ static void make_manifest(struct rng *rng, unsigned i)
         add_descriptor(&m->body, MEDIA_OCI_MANIFEST, &world->mans[0].digest,
                        world->mans[0].body.len);
     }
+    buf_addf(&m->body, ",\"number\":%u", i); /* no two are equal */
     add_annotation(&m->body, (unsigned)rng_below(rng, world->plan.annotation + 1));
     buf_addc(&m->body, '}');
     assert(buf_err(&m->body) == 0);

@@ -135,6 +135,18 @@ void request_unref(struct request *rq);
 /* The clients' part (client.c). */
 void client_run(void *arg); /* a thread; arg is its number */
 void client_verify(void);   /* at the end: reads and changes everything by every node */
+
+/* What a node does of a request (request.c). */
+void request_put(struct request *rq);
+void request_set_tags(struct request *rq);
+void request_remove(struct request *rq); /* a tag, a manifest, a blob: by the operation's kind */
+void request_read(struct request *rq);
+void request_start(struct request *rq);
+void request_patch(struct request *rq);
+void request_close(struct request *rq);
+void request_cancel(struct request *rq);
+void request_find(struct request *rq); /* in rq->from, for a mount */
+void request_mount(struct request *rq);
 void request_sweep(struct request *rq);
 
 #endif
