@@ -122,7 +122,9 @@ static int format_read(struct node *n, struct err_detail *detail)
     int r;
 
     keys_format(&key);
-    r = store_get(n->store, buf_str(&key), 0, STORE_WHOLE, &text, detail);
+    r = buf_err(&key);
+    if (r == 0)
+        r = store_get(n->store, buf_str(&key), 0, STORE_WHOLE, &text, detail);
     if (r < 0)
         return r;
     return format_parse(n, buf_str(&text), detail);

@@ -418,9 +418,9 @@ static int check_store(const struct store_dir *sd, const char *root, struct err_
     if (r < 0)
         return r;
     r = fd_write_all(a.fd, STR("stowage"));
-    if (r < 0)
+    if (r < 0 && r != -ERR_NOSPACE) /* from a full disk one can still read */
         return err_set(detail, r, "cannot write below %s: %s", root, err_text(r));
-    if (fdatasync(a.fd) < 0)
+    if (fdatasync(a.fd) < 0 && errno != ENOSPC && errno != EDQUOT)
         return dir_error(detail, errno, "cannot sync a file below", root);
     if (linkat(a.folder, a.name, b.folder, b.name, 0) == 0 || errno != EEXIST)
         return err_set(detail, -ERR_UNSUPPORTED,

@@ -152,7 +152,7 @@ int upload_hold(struct uploads *us, struct str repo, struct str identity, struct
     r = buf_err(&u->repo) < 0 ? -ERR_NOMEM : refresh(u, detail);
     if (r < 0) {
         upload_table_give(u, false);
-        return r;
+        return r == -ERR_BUSY ? -ERR_UNAVAIL : r; /* the store's "busy" is not the session's */
     }
     *ret = u;
     return 0;
