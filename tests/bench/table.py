@@ -139,7 +139,7 @@ def render(result, rows, conditions):
     if seen["missing"]:
         lines.append(f"Not present on this machine, so not compared: {', '.join(seen['missing'])}.")
     if seen["quick"]:
-        lines.append("A quick run: one pair, short windows. Differences below a third mean little.")
+        lines.append("A quick run: short windows. Differences below a third mean little.")
     else:
         lines.append(f"Medians of {seen['pairs']} rounds; ratios are medians of the ratios of each "
                      "round. ↓: less is better; ↑: more is better.")
