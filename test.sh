@@ -124,6 +124,7 @@ quick() {
         meson_suite unit build unit
         meson_suite store build store
         meson_suite fuzz-regress build fuzz-regress
+        meson_suite sim build sim
         meson_suite program build build
         api_suite api build
         [ "$tier" = all ] || fault_suite fault build quick
@@ -164,6 +165,7 @@ all() {
         api_suite tsan-api build-tsan
     fi
     load_suite load build --full
+    meson_suite sim-all build sim-all
     clients
     STOWAGE=$HERE/build/stowage suite conformance "$CONFORMANCE_SECONDS_MAX" \
         "$HERE/conformance/run.sh"

@@ -57,7 +57,7 @@ static bool holds(const struct view *v, const struct op *op)
     case OP_DELETE_TAG:
         if (op->outcome == OUT_CONDITION)
             return true;
-        /* fall through */
+        __attribute__((fallthrough));
     case OP_GET_TAG:
         for (unsigned t = 0; t < TAGS_MAX; t++)
             if ((op->tags & (1u << t)) && v->tags[t] != op->value)

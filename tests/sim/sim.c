@@ -244,6 +244,7 @@ static void calm(struct rng *rng)
     unsigned rounds = 0;
 
     net_set_faults(NULL);
+    world->calm = true;
     do {
         all = true;
         for (unsigned i = 0; i < world->plan.nodes; i++)
@@ -252,6 +253,8 @@ static void calm(struct rng *rng)
         if (rounds >= CALM_ROUNDS)
             sweep(rng);
     } while (!all);
+    for (unsigned i = 0; i < world->plan.nodes; i++)
+        world->sites[i]->proc.wall_skew_ms = 0; /* its clock is set right */
     net_settle();
     sched_sleep_us(30 * SEC);
 }

@@ -293,6 +293,8 @@ static void life(unsigned index, unsigned incarnation)
     snprintf(s->proc.name, sizeof(s->proc.name), "n%u.%u", index, incarnation);
     s->proc.boot_offset_us = rng_between(rng, 0, 1000 * SEC);
     s->proc.wall_skew_ms = rng_chance(rng, 3000) ? rng_between(rng, -120000, 120000) : 0;
+    if (world->plan.faulty && !world->calm && rng_chance(rng, 800))
+        s->proc.wall_skew_ms = rng_between(rng, -2 * HOUR / MS, 400 * 24 * HOUR / MS);
     e = net_open(&s->proc, die, &s->store);
     assert(e == 0);
     s->opening = true;

@@ -99,6 +99,7 @@ struct world {
     struct cond changed;           /* anything below, or a request's end */
     struct site *sites[NODES_MAX]; /* NULL: down */
     unsigned clients_left, keepers_left, dying;
+    bool calm; /* nothing goes wrong any more */
     bool stop; /* nodes end */
     int64_t quiet_until_us;
     struct content contents[CONTENTS_MAX];
