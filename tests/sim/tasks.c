@@ -286,6 +286,16 @@ static void make_ready(struct task *t)
 
 /* ---- threads */
 
+/* In a function of its own: getcontext returns twice in the compiler's eyes. */
+static void prepare_context(struct task *t)
+{
+    getcontext(&t->context);
+    t->context.uc_stack.ss_sp = t->stack + GUARD_BYTES;
+    t->context.uc_stack.ss_size = STACK_BYTES;
+    t->context.uc_link = NULL;
+    makecontext(&t->context, entry, 0);
+}
+
 static struct task *task_new(struct proc *p, const char *name, void (*fn)(void *), void *arg)
 {
     struct task *t = tasks;
@@ -304,11 +314,7 @@ static struct task *task_new(struct proc *p, const char *name, void (*fn)(void *
     *t = (struct task){
         .stack = t->stack, .proc = p, .fn = fn, .arg = arg, .state = READY, .id = ++next_id};
     snprintf(t->name, sizeof(t->name), "%s", name);
-    getcontext(&t->context);
-    t->context.uc_stack.ss_sp = t->stack + GUARD_BYTES;
-    t->context.uc_stack.ss_size = STACK_BYTES;
-    t->context.uc_link = NULL;
-    makecontext(&t->context, entry, 0);
+    prepare_context(t);
     return t;
 }
 
