@@ -232,7 +232,8 @@ static void test_winner_yields(void **state)
     check(c.done[1] * 5 >= c.done[0], "the slower one starves");
     for (int i = 0; i < 2; i++)
         site_close(&c.sites[i]);
-    store_free(stores[0]); /* and the inner one */
+    store_free(stores[0]); /* and the inner one, which both wrap: */
+    free(stores[1]);       /* of the other only the shell is left */
 }
 
 #define IN_FLIGHT_MS 150 /* an entry is on its way for so long, others gather meanwhile */
