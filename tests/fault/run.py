@@ -66,9 +66,10 @@ class Context:
         with self.lock:
             self.notes.append(text)
 
-    def side_by_side(self, jobs):
-        """Runs them on a few threads; all are run, the first failure is raised."""
-        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
+    def side_by_side(self, jobs, more=1):
+        """Runs them on a few threads (`more`: those mostly wait); all are run, the first failure is
+        raised."""
+        with concurrent.futures.ThreadPoolExecutor(self.jobs * more) as pool:
             done = [pool.submit(j) for j in jobs]
         failed = [d.exception() for d in done if d.exception()]
         if failed:

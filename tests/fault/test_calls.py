@@ -193,7 +193,7 @@ def for_good(ctx):
             row.place.close()
 
     kinds = ["write", "pwrite", "linkat", "mkdirat", "openat", "fdatasync"]
-    ctx.side_by_side([lambda k=k: one(k, "ENOSPC") for k in kinds])
+    ctx.side_by_side([lambda k=k: one(k, "ENOSPC") for k in kinds], more=2)
 
 
 @case("the n-th call fails while the server starts")

@@ -43,7 +43,7 @@ def each_step(ctx):
         if not Script(ledger, [one.addr], "before").run():
             raise Problem("a push on an empty disk failed")
         filler, clean, met = folder / "filler", 0, 0
-        step = 8 * KIB if ctx.full else 128 * KIB
+        step = 24 * KIB if ctx.full else 128 * KIB
         for keep in range(0, PUSH, step):
             fill(filler, keep)
             run = Script(ledger, [one.addr], f"k{keep // KIB}", unknown=(507,))

@@ -22,7 +22,7 @@ class Run:
     def __init__(self, ctx, name, slots, clients, args=(), offsets_hold=True, root=None):
         self.ctx = ctx
         self.rng = ctx.random(name)
-        self.place = Place(ctx.binary, args=["--workers", "4", *args], fast=not ctx.full, root=root)
+        self.place = Place(ctx.binary, args=["--workers", "4", *args], fast=slots > 1 or not ctx.full, root=root)
         self.ledger = Ledger()
         self.world = World(slots)
         self.servers = [self.place.make(faulty=False) for _ in range(slots)]
