@@ -166,6 +166,7 @@ all() {
     fi
     load_suite load build --full
     meson_suite sim-all build sim-all
+    meson_suite sim-mutants build sim-mutants
     clients
     STOWAGE=$HERE/build/stowage suite conformance "$CONFORMANCE_SECONDS_MAX" \
         "$HERE/conformance/run.sh"

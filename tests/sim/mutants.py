@@ -38,8 +38,8 @@ def run(sim, name, first, last):
 
 def plain(text):
     """The failure without what differs from seed to seed."""
-    text = re.sub(r"\b[0-9a-f]{12,}\b|\b\d+\b", "…", text)
-    return text.split("(")[0].split(":")[0].strip()
+    text = re.sub(r"\([^)]*\)|sha\d+:", "", text)
+    return re.sub(r"\b[0-9a-f]{12,}\b|\b\d+\b", "…", text).split(": ")[0].strip()
 
 
 def main():

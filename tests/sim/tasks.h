@@ -8,7 +8,8 @@
  * dead. The threads of a dead one run on (their owner lets all their store calls fail and discards
  * what they do) until they end by themselves.
  *
- * Same seed and same code: same schedule. One simulation at a time; nothing here is thread-safe. */
+ * Same seed and same program: same schedule (another compiler may draw numbers in another order).
+ * One simulation at a time; nothing here is thread-safe. */
 #ifndef STOWAGE_TESTS_SIM_TASKS_H
 #define STOWAGE_TESTS_SIM_TASKS_H
 
