@@ -131,6 +131,15 @@ static void write_head(struct jw *w, const struct state *s, const struct checkpo
 {
     checkpoint_begin(w, head);
     jw_kint(w, "dropped", (int64_t)s->dropped);
+    if (s->settings) {
+        jw_key(w, "settings");
+        jw_raw(w, settings_text(s->settings));
+    }
+}
+
+static size_t settings_bytes(const struct state *s)
+{
+    return s->settings ? strlen(",\"settings\":") + settings_text(s->settings).len : 0;
 }
 
 static void write_sections(struct jw *w, const struct state *s)
@@ -176,9 +185,9 @@ static size_t commas(size_t rows)
 size_t checkpoint_bytes(const struct state *s, const struct checkpoint_head *head)
 {
     return checkpoint_begin_bytes(head) + strlen(",\"dropped\":") +
-           checkpoint_number_bytes(s->dropped) + strlen(",\"t\":[],\"m\":[],\"b\":[]") +
-           s->row_bytes + commas(omap_count(s->tags)) + commas(omap_count(s->manifests)) +
-           commas(s->unlinked_count) + CHECKPOINT_END_BYTES;
+           checkpoint_number_bytes(s->dropped) + settings_bytes(s) +
+           strlen(",\"t\":[],\"m\":[],\"b\":[]") + s->row_bytes + commas(omap_count(s->tags)) +
+           commas(omap_count(s->manifests)) + commas(s->unlinked_count) + CHECKPOINT_END_BYTES;
 }
 
 /* ---- decoding */
@@ -258,6 +267,18 @@ static int load_tag(struct state *s, const struct json *row)
     return state_load_tag(s, tag, digest, seq, ts);
 }
 
+static int load_settings(struct state *s, const struct json *node, struct err_detail *detail)
+{
+    struct settings *settings auto_settings = NULL;
+    int r = node ? settings_read(node, &settings, NULL) : 0;
+
+    if (r == 0)
+        return state_set_settings(s, settings);
+    if (r == -ERR_UNSUPPORTED)
+        return err_set(detail, -ERR_VERSION, "checkpoint: a setting of a newer version");
+    return r == -ERR_INVAL ? damaged(detail, "settings are malformed") : r;
+}
+
 static int load_section(struct state *s, const struct json *list,
                         int (*load)(struct state *s, const struct json *row))
 {
@@ -284,6 +305,9 @@ int checkpoint_decode(struct str text, struct str repo, struct state **ret,
     root = json_root(doc);
     if (!get_number(json_get(root, "dropped"), &s->dropped))
         return damaged(detail, "no dropped");
+    r = load_settings(s, json_get(root, "settings"), detail);
+    if (r < 0)
+        return r;
     /* Counts follow from last unlinks and manifests, tags need manifests. */
     r = load_section(s, json_get(root, "b"), load_blob);
     if (r == 0)

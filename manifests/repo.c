@@ -464,6 +464,18 @@ int repo_referrers(struct repo *r, const struct digest *subject, struct str afte
     return e;
 }
 
+int repo_settings(struct repo *r, struct settings **ret)
+{
+    int e = 0;
+
+    *ret = NULL;
+    replica_lock(r->replica);
+    if (r->state->settings)
+        e = settings_parse(settings_text(r->state->settings), ret, NULL);
+    replica_unlock(r->replica);
+    return e;
+}
+
 /* ---- membership (B11) */
 
 uint64_t repo_link_u(struct repo *r, const struct digest *d)

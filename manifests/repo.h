@@ -78,6 +78,9 @@ struct repo_referrer {
 int repo_referrers(struct repo *r, const struct digest *subject, struct str after,
                    int (*fn)(const struct repo_referrer *ref, void *arg), void *arg) must_check;
 
+/* A copy of the settings, NULL for the defaults. */
+int repo_settings(struct repo *r, struct settings **ret) must_check;
+
 /* ---- Membership of blobs (B11). */
 uint64_t repo_link_u(struct repo *r,
                      const struct digest *d); /* number of the last unlink or drop, 0 none */
@@ -94,7 +97,8 @@ struct repo_who {
     struct str by, req;
 };
 
-/* What a refused change met: -ERR_CONDITION, -ERR_MISSING_REF of repo_set_tags. */
+/* What a refused change met: -ERR_CONDITION; -ERR_DENIED, a tag that the settings keep as it is
+ * (R96), which is found before conditions are looked at; -ERR_MISSING_REF of repo_set_tags. */
 struct repo_refusal {
     char tag[TAG_MAX_LEN + 1]; /* empty: the manifest itself */
     bool present;              /* is digest what is there? */
@@ -121,19 +125,26 @@ int repo_put(struct repo *r, const struct repo_put *put, const struct repo_who *
              struct buf *ret_missing, struct err_detail *detail) must_check;
 int repo_delete_tag(struct repo *r, struct str tag, const struct repo_who *who,
                     struct err_detail *detail) must_check; /* -ERR_NOTFOUND */
-/* -ERR_NOTFOUND comes before -ERR_CONDITION. */
+/* -ERR_NOTFOUND comes before -ERR_DENIED and -ERR_CONDITION. */
 int repo_delete_tag_if(struct repo *r, struct str tag, const struct taglog_if *condition,
                        const struct repo_who *who, struct repo_refusal *refusal,
                        struct err_detail *detail) must_check;
 /* Sets and removes tags in one step, all or none; no tag twice (-ERR_INVAL). Removing what is not
- * there is no error. -ERR_MISSING_REF: a manifest is not present; -ERR_CONDITION. What changes
- * nothing commits nothing. */
+ * there is no error. -ERR_MISSING_REF: a manifest is not present; -ERR_DENIED, -ERR_CONDITION. What
+ * changes nothing commits nothing. */
 int repo_set_tags(struct repo *r, const struct taglog_set *sets, size_t count,
                   const struct repo_who *who, struct repo_refusal *refusal,
                   struct err_detail *detail) must_check;
 int repo_delete_manifest(struct repo *r, const struct digest *d, const struct repo_who *who,
                          struct err_detail *detail) must_check; /* -ERR_NOTFOUND */
+/* The same with what was met: -ERR_DENIED, an immutable tag on it. */
+int repo_delete_manifest_for(struct repo *r, const struct digest *d, const struct repo_who *who,
+                             struct repo_refusal *refusal, struct err_detail *detail) must_check;
 int repo_unlink_blob(struct repo *r, const struct digest *d, const struct repo_who *who,
                      struct err_detail *detail) must_check; /* -ERR_NOTFOUND */
+
+/* Replaces the settings; what changes nothing commits nothing. */
+int repo_set_settings(struct repo *r, const struct settings *settings, const struct repo_who *who,
+                      struct err_detail *detail) must_check;
 
 #endif

@@ -231,6 +231,8 @@ static int changes_nothing(const struct repo *r, const struct repo_change *c)
         return put_changes_nothing(r, c);
     case CHANGE_TAGS:
         return sets_change_nothing(r, c);
+    case CHANGE_SETTINGS:
+        return str_eq(settings_text(r->state->settings), settings_text(c->settings));
     case CHANGE_DELETE_MANIFEST:
     case CHANGE_UNLINK:
         break;
@@ -419,10 +421,10 @@ int repo_set_tags(struct repo *r, const struct taglog_set *sets, size_t count,
     return e < 0 ? e : send_sets(r, &c, who, detail);
 }
 
-int repo_delete_manifest(struct repo *r, const struct digest *d, const struct repo_who *who,
-                         struct err_detail *detail)
+int repo_delete_manifest_for(struct repo *r, const struct digest *d, const struct repo_who *who,
+                             struct repo_refusal *refusal, struct err_detail *detail)
 {
-    struct repo_change c = {.kind = CHANGE_DELETE_MANIFEST, .digest = *d};
+    struct repo_change c = {.kind = CHANGE_DELETE_MANIFEST, .digest = *d, .refusal = refusal};
     struct taglog_op op = op_of(TAGLOG_DELETE, who);
     int e;
 
@@ -433,6 +435,29 @@ int repo_delete_manifest(struct repo *r, const struct digest *d, const struct re
     if (e < 0)
         return e;
     op.digest = *d;
+    return send(r, &c, &op, detail);
+}
+
+int repo_delete_manifest(struct repo *r, const struct digest *d, const struct repo_who *who,
+                         struct err_detail *detail)
+{
+    return repo_delete_manifest_for(r, d, who, NULL, detail);
+}
+
+int repo_set_settings(struct repo *r, const struct settings *settings, const struct repo_who *who,
+                      struct err_detail *detail)
+{
+    struct repo_change c = {.kind = CHANGE_SETTINGS, .settings = settings};
+    struct taglog_op op = op_of(TAGLOG_SETTINGS, who);
+    int e;
+
+    begin(&c);
+    e = look(r, &c, detail);
+    if (e == 0)
+        e = weigh(r, &c, detail);
+    if (e != 0)
+        return e < 0 ? e : 0;
+    op.settings = settings;
     return send(r, &c, &op, detail);
 }
 

@@ -11,7 +11,7 @@ struct repo_batch {
     struct omap *removed; /* digests of manifests deleted and blobs unlinked; NULL until needed */
     struct omap *touched; /* tags set or removed; NULL until needed */
     bool puts;            /* holds a put */
-    bool unlinks, deletes;
+    bool unlinks, deletes, settings;
 };
 
 struct repo {
@@ -50,7 +50,13 @@ struct member_ref {
     uint32_t slot; /* of the store's answer, while asking */
 };
 
-enum change_kind { CHANGE_PUT, CHANGE_TAGS, CHANGE_DELETE_MANIFEST, CHANGE_UNLINK };
+enum change_kind {
+    CHANGE_PUT,
+    CHANGE_TAGS,
+    CHANGE_DELETE_MANIFEST,
+    CHANGE_UNLINK,
+    CHANGE_SETTINGS
+};
 
 /* A change on its way into the log: made and validated in repo_commit.c, judged in repo_judge.c. */
 struct repo_change {
@@ -62,6 +68,7 @@ struct repo_change {
     size_t set_count;
     bool must_exist; /* what the sets remove */
     const struct repo_put *put;
+    const struct settings *settings;
     struct member_ref *refs;      /* of the put's manifest, or one of an unlink */
     bool stored;                  /* the manifest's bytes have their record */
     struct repo_refusal *refusal; /* NULL: not asked for */

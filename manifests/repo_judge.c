@@ -6,7 +6,8 @@
  * (-ERR_AGAIN) when a membership no longer stands as it was found: so a ref is recorded only if it
  * was a member at the final position (B14, I13). Conditions (R95) are judged here and nowhere else:
  * a change that asks about a tag which an operation of the same batch touches waits for the next
- * batch, where the state knows the outcome. */
+ * batch, where the state knows the outcome. So it is with immutable tags (R96): what the settings
+ * forbid is said before conditions are looked at. */
 #include <assert.h>
 
 #include "base/mutant.h"
@@ -52,7 +53,7 @@ static enum replica_verdict take_removal(struct repo *r, struct repo_change *c, 
     return REPLICA_TAKE;
 }
 
-/* ---- conditions */
+/* ---- conditions, immutable tags */
 
 static int refuse(struct repo_change *c, int err, struct str tag, const struct state_manifest *m)
 {
@@ -74,6 +75,17 @@ static const struct state_manifest *on_tag(const struct repo *r, struct str tag)
     return t ? t->manifest : NULL;
 }
 
+/* May the tag, which is on current, be set to wanted (NULL: removed)? */
+static int check_immutable(const struct repo *r, struct repo_change *c, struct str tag,
+                           const struct state_manifest *current, const struct digest *wanted)
+{
+    if (!current || (wanted && digest_eq(&current->digest, wanted)) ||
+        !settings_immutable(r->state->settings, tag) || mutant("immutable"))
+        return 0;
+    err_set(&c->op.detail, -ERR_DENIED, "the tag \"" STR_FMT "\" is immutable", STR_ARG(tag));
+    return refuse(c, -ERR_DENIED, tag, current);
+}
+
 static int check_condition(struct repo_change *c, const struct taglog_if *condition, struct str tag,
                            const struct state_manifest *current)
 {
@@ -93,6 +105,8 @@ static int refuse_put(const struct repo *r, struct repo_change *c)
     const struct repo_put *put = c->put;
     int e = 0;
 
+    for (size_t i = 0; e == 0 && i < put->tag_count; i++)
+        e = check_immutable(r, c, put->tags[i], on_tag(r, put->tags[i]), &c->digest);
     for (size_t i = 0; e == 0 && i < put->tag_count; i++)
         e = check_condition(c, put->condition, put->tags[i], on_tag(r, put->tags[i]));
     if (put->tag_count == 0)
@@ -118,12 +132,25 @@ static int refuse_sets(const struct repo *r, struct repo_change *c)
         }
     }
     for (size_t i = 0; e == 0 && i < c->set_count; i++) {
-        const struct state_manifest *m = on_tag(r, c->sets[i].tag);
+        const struct taglog_set *set = &c->sets[i];
+        const struct state_manifest *m = on_tag(r, set->tag);
 
         if (c->must_exist && !m)
             return -ERR_NOTFOUND;
-        e = check_condition(c, c->sets[i].condition, c->sets[i].tag, m);
+        e = check_immutable(r, c, set->tag, m, set->remove ? NULL : &set->digest);
     }
+    for (size_t i = 0; e == 0 && i < c->set_count; i++)
+        e = check_condition(c, c->sets[i].condition, c->sets[i].tag, on_tag(r, c->sets[i].tag));
+    return e;
+}
+
+static int refuse_delete(const struct repo *r, struct repo_change *c)
+{
+    const struct state_manifest *m = state_manifest(r->state, &c->digest);
+    int e = m ? 0 : -ERR_NOTFOUND;
+
+    for (const struct state_tag *t = m ? m->tags : NULL; e == 0 && t; t = t->next)
+        e = check_immutable(r, c, t->name, m, NULL);
     return e;
 }
 
@@ -135,8 +162,9 @@ int repo_refuse(const struct repo *r, struct repo_change *c)
     case CHANGE_TAGS:
         return refuse_sets(r, c);
     case CHANGE_DELETE_MANIFEST:
-        return state_manifest(r->state, &c->digest) ? 0 : -ERR_NOTFOUND;
+        return refuse_delete(r, c);
     case CHANGE_UNLINK:
+    case CHANGE_SETTINGS:
         return 0;
     }
     assert(false);
@@ -167,12 +195,11 @@ static bool put_waits(const struct repo *r, const struct repo_change *c)
 
     if (r->batch.unlinks || r->batch.deletes)
         return true;
-    if (!put->condition)
-        return false;
     for (size_t i = 0; i < put->tag_count; i++)
-        if (is_touched(r, put->tags[i]))
+        if (is_touched(r, put->tags[i]) &&
+            (put->condition || settings_immutable(r->state->settings, put->tags[i])))
             return true;
-    return put->tag_count == 0 && r->batch.puts;
+    return put->condition && put->tag_count == 0 && r->batch.puts;
 }
 
 static enum replica_verdict judge_put(struct repo *r, struct repo_change *c)
@@ -201,7 +228,9 @@ static bool sets_wait(const struct repo *r, const struct repo_change *c)
     if (r->batch.deletes)
         return true;
     for (size_t i = 0; i < c->set_count; i++)
-        if ((c->must_exist || c->sets[i].condition) && is_touched(r, c->sets[i].tag))
+        if (is_touched(r, c->sets[i].tag) &&
+            (c->must_exist || c->sets[i].condition ||
+             settings_immutable(r->state->settings, c->sets[i].tag)))
             return true;
     return false;
 }
@@ -224,7 +253,7 @@ static enum replica_verdict judge_delete_manifest(struct repo *r, struct repo_ch
     struct str digest = digest_text(&c->digest, text);
     int e;
 
-    if (is_removed(r, digest))
+    if (is_removed(r, digest) || (r->batch.touched && settings_any_immutable(r->state->settings)))
         return REPLICA_LATER;
     e = repo_refuse(r, c);
     return e < 0 ? done(c, e) : take_removal(r, c, digest);
@@ -248,6 +277,8 @@ enum replica_verdict repo_judge(struct repo *r, struct repo_change *c)
         r->batch.puts |= c->kind == CHANGE_PUT;
         return REPLICA_TAKE;
     }
+    if (r->batch.settings)
+        return REPLICA_LATER; /* judged by what they will be */
     switch (c->kind) {
     case CHANGE_PUT:
         return judge_put(r, c);
@@ -257,6 +288,9 @@ enum replica_verdict repo_judge(struct repo *r, struct repo_change *c)
         return judge_delete_manifest(r, c);
     case CHANGE_UNLINK:
         return judge_unlink(r, c);
+    case CHANGE_SETTINGS:
+        r->batch.settings = true;
+        return REPLICA_TAKE;
     }
     assert(false);
     return REPLICA_DONE;

@@ -67,6 +67,7 @@ void state_free(struct state *s)
     if (!s)
         return;
     free_maps(s);
+    settings_free(s->settings);
     free(s);
 }
 
@@ -525,7 +526,21 @@ static int apply_drop(struct state *s, uint64_t seq)
         return r;
     }
     free_maps(s);
+    fresh.settings = s->settings;
     *s = fresh;
+    return 0;
+}
+
+int state_set_settings(struct state *s, const struct settings *settings)
+{
+    struct settings *copy = NULL;
+    struct str text = settings_text(settings);
+    int r = str_eq(text, settings_text(NULL)) ? 0 : settings_parse(text, &copy, NULL);
+
+    if (r < 0)
+        return r;
+    settings_free(s->settings);
+    s->settings = copy;
     return 0;
 }
 
@@ -549,7 +564,7 @@ int state_apply(struct state *s, const struct taglog_op *op, bool incomplete, ui
     case TAGLOG_DROP:
         return apply_drop(s, seq);
     case TAGLOG_SETTINGS:
-        return 0;
+        return state_set_settings(s, op->settings);
     }
     assert(false);
     return -ERR_INVAL;
@@ -602,8 +617,8 @@ bool state_ref_stands(const struct state *s, const struct state_manifest *m,
 
 size_t state_bytes(const struct state *s)
 {
-    return sizeof(*s) + s->value_bytes + omap_bytes(s->tags) + omap_bytes(s->manifests) +
-           omap_bytes(s->referrers) + omap_bytes(s->blobs);
+    return sizeof(*s) + settings_text(s->settings).len + s->value_bytes + omap_bytes(s->tags) +
+           omap_bytes(s->manifests) + omap_bytes(s->referrers) + omap_bytes(s->blobs);
 }
 
 int state_referrers(const struct state *s, struct str subject, struct str after,

@@ -50,11 +50,12 @@ struct state_tag {
 };
 
 struct state {
-    struct omap *tags;      /* name -> struct state_tag */
-    struct omap *manifests; /* digest text -> struct state_manifest */
-    struct omap *referrers; /* subject|referrer -> struct state_manifest, borrowed */
-    struct omap *blobs;     /* digest text -> struct state_blob */
-    uint64_t dropped;       /* number of the last drop, 0 none */
+    struct omap *tags;         /* name -> struct state_tag */
+    struct omap *manifests;    /* digest text -> struct state_manifest */
+    struct omap *referrers;    /* subject|referrer -> struct state_manifest, borrowed */
+    struct omap *blobs;        /* digest text -> struct state_blob */
+    struct settings *settings; /* NULL: defaults; a drop leaves them */
+    uint64_t dropped;          /* number of the last drop, 0 none */
     uint64_t removed;   /* number of the last delete, unlink or drop: memberships from before it may
                            have ended */
     size_t incomplete;  /* manifests whose refs are not known */
@@ -90,6 +91,9 @@ int state_referrers(const struct state *s, struct str subject, struct str after,
 void state_write_tag(struct jw *w, const struct state_tag *t);
 void state_write_manifest(struct jw *w, const struct state_manifest *m);
 void state_write_blob(struct jw *w, const struct state_blob *b);
+
+/* Copies s; NULL and what says nothing are the defaults. */
+int state_set_settings(struct state *s, const struct settings *settings) must_check;
 
 /* For the decoder of checkpoints, in the order unlinked, manifests, tags. -ERR_CORRUPT: given
  * twice, or a tag on nothing. */

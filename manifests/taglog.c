@@ -157,6 +157,10 @@ int taglog_encode(const struct taglog_op *op, struct buf *out)
         r = write_put(&w, op);
     else if (op->kind == TAGLOG_TAGS)
         write_sets(&w, op);
+    else if (op->kind == TAGLOG_SETTINGS) {
+        jw_key(&w, "settings");
+        jw_raw(&w, settings_text(op->settings));
+    }
     jw_kstr(&w, "by", op->by);
     jw_kstr(&w, "req", op->req);
     jw_end(&w, '}');
@@ -328,6 +332,18 @@ static int read_sets(const struct json *node, struct taglog_op *op, struct err_d
     return 0;
 }
 
+/* A setting that this version does not know may forbid what it would do: it must not go on. */
+static int read_settings(const struct json *node, struct taglog_op *op, struct err_detail *detail)
+{
+    int r = settings_read(json_get(node, "settings"), &op->own_settings, detail);
+
+    op->settings = op->own_settings;
+    if (r == -ERR_UNSUPPORTED)
+        return err_set(detail, -ERR_VERSION,
+                       "the log of this repository holds a setting of a newer version");
+    return r == -ERR_INVAL ? malformed(detail, "settings are malformed") : r;
+}
+
 static int read_kind(const struct json *node, enum taglog_kind *ret, struct err_detail *detail)
 {
     struct str name;
@@ -359,6 +375,8 @@ int taglog_decode(const struct json *node, struct taglog_op *ret, struct err_det
         r = read_put(node, &op, detail);
     else if (op.kind == TAGLOG_TAGS)
         r = read_sets(node, &op, detail);
+    else if (op.kind == TAGLOG_SETTINGS)
+        r = read_settings(node, &op, detail);
     if (r < 0)
         return r;
     if (!optional_str(json_get(node, "by"), &op.by) ||
@@ -381,6 +399,7 @@ void taglog_op_done(struct taglog_op *op)
     for (size_t i = 0; i < op->condition_count; i++)
         taglog_if_done(&op->conditions[i]);
     free(op->conditions);
+    settings_free(op->own_settings);
     free(op->tags);
     free(op->refs);
     free(op->foreign);

@@ -5,6 +5,7 @@
 #define STOWAGE_MANIFESTS_TAGLOG_H
 
 #include "manifests/manifest.h"
+#include "manifests/settings.h"
 
 #define TAGLOG_INLINE_MAX (64u << 10) /* refs and annotations together; above: ext (B15) */
 
@@ -63,7 +64,10 @@ struct taglog_op {
     struct taglog_set *sets; /* tags */
     size_t set_count;
 
-    struct taglog_if *conditions; /* decoded: what the pointers above point to */
+    const struct settings *settings; /* settings; borrowed */
+
+    struct settings *own_settings; /* decoded: what the pointer above points to */
+    struct taglog_if *conditions;  /* decoded: what the pointers above point to */
     size_t condition_count;
     struct str by, req;
 };

@@ -71,6 +71,9 @@ static void random_tags(struct history *h, struct taglog_op *op, struct taglog_s
 void history_op(struct history *h, struct buf *out)
 {
     static const char note[] = "{\"note\":\"x\\\"y\"}";
+    static const char *const choices[] = {"{}", "{\"immutable\":[\"tag1\"]}",
+                                          "{\"immutable\":[\"*\",\"!tag?\"]}"};
+    struct settings *settings auto_settings = NULL;
     struct taglog_op op = {.by = STR("someone"), .req = STR("r")};
     struct taglog_ref refs[HISTORY_REFS_MAX];
     struct taglog_set sets[2];
@@ -92,11 +95,13 @@ void history_op(struct history *h, struct buf *out)
     } else if (dice < 80) {
         op.kind = TAGLOG_DELETE;
         op.digest = h->manifests[history_below(h, HISTORY_MANIFESTS)];
-    } else if (dice < 97) {
+    } else if (dice < 94) {
         op.kind = TAGLOG_UNLINK;
         op.digest = h->blobs[history_below(h, HISTORY_BLOBS)];
     } else {
-        op.kind = dice < 99 ? TAGLOG_DROP : TAGLOG_SETTINGS;
+        op.kind = dice < 96 ? TAGLOG_DROP : TAGLOG_SETTINGS;
+        assert_int_equal(settings_parse(str_of(choices[history_below(h, 3)]), &settings, NULL), 0);
+        op.settings = settings;
     }
     assert_int_equal(taglog_encode(&op, out), 0);
 }
@@ -128,11 +133,20 @@ static int tag_index(const struct history *h, struct str tag)
     return -1;
 }
 
+static void empty(struct model *m)
+{
+    struct model fresh = {.dropped = 0};
+
+    memcpy(fresh.settings, m->settings, sizeof(fresh.settings));
+    for (int i = 0; i < HISTORY_TAGS; i++)
+        fresh.tags[i] = -1;
+    *m = fresh;
+}
+
 void model_init(struct model *m)
 {
-    *m = (struct model){.dropped = 0};
-    for (int i = 0; i < HISTORY_TAGS; i++)
-        m->tags[i] = -1;
+    snprintf(m->settings, sizeof(m->settings), "{}");
+    empty(m);
 }
 
 static void apply_put(struct model *m, const struct history *h, const struct taglog_op *op,
@@ -206,10 +220,11 @@ void model_apply(struct model *m, const struct history *h, const struct taglog_o
         m->unlinked[index_of(h->blobs, HISTORY_BLOBS, &op->digest)] = seq;
         break;
     case TAGLOG_DROP:
-        model_init(m);
+        empty(m);
         m->dropped = seq;
         break;
     case TAGLOG_SETTINGS:
+        snprintf(m->settings, sizeof(m->settings), STR_FMT, STR_ARG(settings_text(op->settings)));
         break;
     }
 }
@@ -291,5 +306,6 @@ void model_compare(const struct model *m, const struct history *h, const struct 
     }
     for (int i = 0; i < HISTORY_MANIFESTS; i++) /* B13 */
         check(!state_readable(s, &h->manifests[i]), "manifest %d as a blob", i);
+    check(str_eq(settings_text(s->settings), str_of(m->settings)), "settings");
     compare_referrers(m, h, s);
 }

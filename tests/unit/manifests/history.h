@@ -34,6 +34,7 @@ struct model {
     int tags[HISTORY_TAGS]; /* index of a manifest, -1 none */
     uint64_t tag_seq[HISTORY_TAGS];
     uint64_t unlinked[HISTORY_BLOBS], dropped;
+    char settings[64];
 };
 void model_init(struct model *m);
 void model_apply(struct model *m, const struct history *h, const struct taglog_op *op,

@@ -113,6 +113,28 @@ static void test_text(void **state)
     assert_int_equal(got.len, text.len + 64 + 2);
 }
 
+static void test_settings(void **state)
+{
+    static const char want[] = "\"dropped\":2,\"settings\":{\"immutable\":[\"v*\"]},\"t\":[],";
+    struct state *s auto_state = NULL, *read auto_state = NULL;
+    struct settings *settings auto_settings = NULL;
+    struct buf text auto_buf = BUF_INIT(1 << 16);
+    struct checkpoint_head head;
+
+    (void)state;
+    assert_int_equal(state_new(&s), 0);
+    apply_text(s, STR("{\"op\":\"settings\",\"settings\":{\"immutable\":[\"v*\"]}}"), 1);
+    apply_text(s, STR("{\"op\":\"drop\"}"), 2);
+    encode_at(s, 2, &text);
+    check(strstr(buf_c(&text), want), "%s", buf_c(&text));
+    assert_int_equal(checkpoint_decode(buf_str(&text), STR("library/app"), &read, &head, NULL), 0);
+    assert_true(settings_immutable(read->settings, STR("v1")));
+    apply_text(read, STR("{\"op\":\"settings\",\"settings\":{}}"), 3);
+    assert_null(read->settings);
+    encode_at(read, 3, &text);
+    assert_null(strstr(buf_c(&text), "settings"));
+}
+
 /* Each flipped byte is noticed; so is another repository's table, and a newer encoder's. */
 static void test_damage(void **state)
 {
@@ -195,9 +217,9 @@ static void test_due(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_replay), cmocka_unit_test(test_text),
-        cmocka_unit_test(test_damage), cmocka_unit_test(test_newer_encoder),
-        cmocka_unit_test(test_due),
+        cmocka_unit_test(test_replay),        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_settings),      cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_newer_encoder), cmocka_unit_test(test_due),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -358,13 +358,160 @@ static void test_sets(void **state)
     store_free(store);
 }
 
+/* ---- immutable tags */
+
+static int settle(struct site *s, const char *text)
+{
+    struct repo *r auto_repo = repo_of(s, REPO);
+    struct settings *settings auto_settings = NULL;
+
+    assert_int_equal(settings_parse(str_of(text), &settings, NULL), 0);
+    return repo_set_settings(r, settings, &who, NULL);
+}
+
+static int delete_manifest(struct site *s, const char *salt, struct repo_refusal *refusal)
+{
+    struct repo *r auto_repo = repo_of(s, REPO);
+    struct digest d = digest_of_image(salt);
+
+    return repo_delete_manifest_for(r, &d, &who, refusal, NULL);
+}
+
+#define IMMUTABLE "{\"immutable\":[\"v*\"]}"
+
+static void test_immutable(void **state)
+{
+    struct store *store = mem_store();
+    struct site s;
+    struct asked a;
+    struct repo_refusal refusal;
+    struct taglog_set sets[] = {{.tag = STR("t"), .digest = digest_of_image("two")},
+                                {.tag = STR("v1"), .digest = digest_of_image("two")}};
+
+    (void)state;
+    site_open(&s, store, REFERENCES_STRICT, NULL);
+    add_blob(&s, REPO, "config");
+    assert_int_equal(put_if(&s, "one", "v1", NULL, NULL), 0);
+    assert_int_equal(put_if(&s, "two", "t", NULL, NULL), 0);
+    assert_int_equal(settle(&s, IMMUTABLE), 0);
+    assert_int_equal(check_log(store, "repos/" REPO, true), 3);
+    assert_int_equal(settle(&s, IMMUTABLE), 0); /* they are so: no entry */
+    assert_int_equal(check_log(store, "repos/" REPO, true), 3);
+    assert_int_equal(put_if(&s, "two", "v1", NULL, &refusal), -ERR_DENIED);
+    assert_string_equal(refusal.tag, "v1");
+    assert_true(refusal.present);
+    /* Before conditions, those that hold and those that do not. */
+    assert_int_equal(put_if(&s, "two", "v1", ask(&a, '=', "one"), NULL), -ERR_DENIED);
+    assert_int_equal(put_if(&s, "two", "v1", ask(&a, '-', NULL), NULL), -ERR_DENIED);
+    assert_int_equal(put_if(&s, "one", "v1", NULL, NULL), 0);
+    assert_int_equal(delete_if(&s, "v1", NULL), -ERR_DENIED);
+    assert_int_equal(delete_if(&s, "v2", NULL), -ERR_NOTFOUND);
+    assert_int_equal(delete_manifest(&s, "one", &refusal), -ERR_DENIED);
+    assert_string_equal(refusal.tag, "v1");
+    assert_int_equal(set_tags(&s, sets, 2, &refusal), -ERR_DENIED);
+    assert_true(tag_is(&s, "v1", "one") && tag_is(&s, "t", "two"));
+    sets[0].remove = true;
+    sets[1].digest = digest_of_image("one");
+    assert_int_equal(set_tags(&s, sets, 2, &refusal), 0);
+    /* A new tag of the pattern may be made, and is then immutable, too. */
+    assert_int_equal(put_if(&s, "two", "v2", NULL, NULL), 0);
+    assert_int_equal(put_if(&s, "one", "v2", NULL, NULL), -ERR_DENIED);
+    assert_int_equal(settle(&s, "{}"), 0);
+    assert_int_equal(delete_manifest(&s, "one", &refusal), 0);
+    assert_true(tag_is(&s, "v1", NULL));
+    site_close(&s);
+    store_free(store);
+}
+
+static void race_settle(void *arg)
+{
+    struct race *r = arg;
+
+    r->result = settle(&r->b, IMMUTABLE);
+}
+
+/* Another node's settings come between the check and the entry. */
+static void test_immutable_meanwhile(void **state)
+{
+    struct race r = {.salt = "theirs"};
+
+    (void)state;
+    r.inner = mem_store();
+    r.store = watched_store(&r.w, r.inner);
+    site_open(&r.a, r.store, REFERENCES_STRICT, NULL);
+    site_open(&r.b, r.inner, REFERENCES_STRICT, NULL);
+    add_blob(&r.a, REPO, "config");
+    assert_int_equal(put_if(&r.a, "one", "v1", NULL, NULL), 0);
+    watch_hook(&r.w, "create", "repos/" REPO "/_log/", race_settle, &r);
+    assert_int_equal(put_if(&r.a, "two", "v1", NULL, NULL), -ERR_DENIED);
+    assert_int_equal(r.result, 0);
+    assert_true(tag_is(&r.a, "v1", "one"));
+    assert_int_equal(settle(&r.b, "{}"), 0);
+    watch_hook(&r.w, "create", "repos/" REPO "/_log/", race_settle, &r);
+    assert_int_equal(delete_manifest(&r.a, "one", NULL), -ERR_DENIED);
+    assert_int_equal(settle(&r.b, "{}"), 0);
+    watch_hook(&r.w, "create", "repos/" REPO "/_log/", race_settle, &r);
+    assert_int_equal(delete_if(&r.a, "v1", NULL), -ERR_DENIED);
+    site_close(&r.a);
+    site_close(&r.b);
+    store_free(r.store);
+}
+
+static void put_different(unsigned index, void *arg)
+{
+    struct crowd *c = arg;
+    char salt[16];
+
+    snprintf(salt, sizeof(salt), "new-%u", index);
+    if (index == 0) {
+        c->errors[index] = put_if(&c->s, "hold", "hold", NULL, NULL);
+        return;
+    }
+    clock_sleep_ms(IN_FLIGHT_MS / 3);
+    if (index == 1)
+        c->errors[index] = settle(&c->s, "{\"immutable\":[\"v*\",\"w*\"]}");
+    else
+        c->errors[index] = put_if(&c->s, salt, "v1", NULL, NULL);
+}
+
+/* Of many in one batch that make one immutable tag, one does; those behind settings are judged by
+ * them. */
+static void test_immutable_in_one_batch(void **state)
+{
+    struct watch w;
+    struct store *store = watched_store(&w, mem_store());
+    struct crowd c = {.errors = {0}};
+    unsigned done = 0;
+
+    (void)state;
+    site_open(&c.s, store, REFERENCES_STRICT, NULL);
+    add_blob(&c.s, REPO, "config");
+    assert_int_equal(settle(&c.s, IMMUTABLE), 0);
+    w.log_delay_ms = IN_FLIGHT_MS;
+    run_threads(WRITERS, put_different, &c);
+    assert_int_equal(c.errors[1], 0);
+    for (unsigned i = 2; i < WRITERS; i++) {
+        check(c.errors[i] == 0 || c.errors[i] == -ERR_DENIED, "%s", err_name(c.errors[i]));
+        done += c.errors[i] == 0;
+    }
+    assert_int_equal(done, 1);
+    site_close(&c.s);
+    store_free(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_put),    cmocka_unit_test(test_put_without_tags),
-        cmocka_unit_test(test_delete), cmocka_unit_test(test_recorded),
-        cmocka_unit_test(test_lost),   cmocka_unit_test(test_one_batch),
+        cmocka_unit_test(test_put),
+        cmocka_unit_test(test_put_without_tags),
+        cmocka_unit_test(test_delete),
+        cmocka_unit_test(test_recorded),
+        cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_one_batch),
         cmocka_unit_test(test_sets),
+        cmocka_unit_test(test_immutable),
+        cmocka_unit_test(test_immutable_meanwhile),
+        cmocka_unit_test(test_immutable_in_one_batch),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

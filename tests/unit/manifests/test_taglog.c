@@ -33,7 +33,9 @@ static void test_round_trip(void **state)
         "{\"op\":\"delete\",\"digest\":\"" A "\",\"by\":\"\",\"req\":\"\"}",
         "{\"op\":\"unlink\",\"digest\":\"sha512:" HEX HEX "\",\"by\":\"\",\"req\":\"\"}",
         "{\"op\":\"drop\",\"by\":\"\",\"req\":\"\"}",
-        "{\"op\":\"settings\",\"by\":\"\",\"req\":\"\"}",
+        "{\"op\":\"settings\",\"settings\":{},\"by\":\"\",\"req\":\"\"}",
+        "{\"op\":\"settings\",\"settings\":{\"immutable\":[\"v*\",\"!v?\"]},\"by\":\"me\",\"req\":"
+        "\"1\"}",
     };
 
     (void)state;
@@ -69,6 +71,9 @@ static void test_refused(void **state)
         int err;
     } cases[] = {
         {"{\"op\":\"rename\"}", -ERR_VERSION},
+        {"{\"op\":\"settings\",\"settings\":{\"quota\":1}}", -ERR_VERSION},
+        {"{\"op\":\"settings\"}", -ERR_CORRUPT},
+        {"{\"op\":\"settings\",\"settings\":{\"immutable\":[\"/\"]}}", -ERR_CORRUPT},
         {"{}", -ERR_CORRUPT},
         {"5", -ERR_CORRUPT},
         {"{\"op\":\"delete\"}", -ERR_CORRUPT},
