@@ -24,6 +24,8 @@ OWNER = {
     "openssl/": "base/digest.c",
     "jansson.h": "base/json.c",
     "bsd/": "base/omap.c",
+    "curl/": "blobstore/httpc.c",
+    "expat.h": "blobstore/s3xml.c",
     "microhttpd.h": "registry/http*",
     "archive.h": "registry/archive_*.c",
     "archive_entry.h": "registry/archive_*.c",
