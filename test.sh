@@ -19,7 +19,7 @@ readonly FAILURE_LINES_MAX=60
 readonly BUILD_SECONDS_MAX=600 MESON_SECONDS_MAX=900 API_SECONDS_MAX=600
 readonly FAULT_SECONDS_MAX=900 CLIENTS_SECONDS_MAX=1200 PROXY_SECONDS_MAX=900 GO_SECONDS_MAX=1800
 readonly CONFORMANCE_SECONDS_MAX=1200 SELFTEST_SECONDS_MAX=300
-readonly LOAD_SECONDS_MAX=480 FSCK_SECONDS_MAX=300
+readonly LOAD_SECONDS_MAX=480 FSCK_SECONDS_MAX=300 COPY_SECONDS_MAX=600
 # Beside the fuzzing itself: reading the corpus, replaying a crash.
 readonly FUZZ_SECONDS_BESIDE=60
 
@@ -114,6 +114,13 @@ fault_suite() { # NAME FOLDER TIER
         "$python" "$HERE/tests/fault/run.py" --stowage "$HERE/$2/stowage" "--$3"
 }
 
+copy_suite() { # NAME FOLDER OPTION...
+    local name=$1 folder=$2
+    shift 2
+    suite "$name" "$COPY_SECONDS_MAX" "$python" "$HERE/tests/copy/run.py" \
+        --stowage "$HERE/$folder/stowage" "$@"
+}
+
 fsck_suite() { # NAME FOLDER
     suite "$1" "$FSCK_SECONDS_MAX" "$python" "$HERE/tests/fsck/run.py" --stowage "$HERE/$2/stowage"
 }
@@ -130,6 +137,7 @@ quick() {
         [ "$tier" = all ] || fault_suite fault build quick
         archive_suite archive build
         fsck_suite fsck build
+        [ "$tier" = all ] || copy_suite copy build
         [ "$tier" = all ] || load_suite load build --quick
     fi
     if build_suite build-asan build-asan -Db_sanitize=address,undefined; then
@@ -165,6 +173,8 @@ all() {
         api_suite tsan-api build-tsan
     fi
     load_suite load build --full
+    copy_suite copy build --full
+    copy_suite asan-copy build-asan
     meson_suite sim-all build sim-all
     meson_suite sim-mutants build sim-mutants
     clients

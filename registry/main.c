@@ -23,6 +23,10 @@ static const struct command commands[] = {
      "Checks the store, or these repositories, reading only, also while it is served: a line for "
      "each finding, then counts. Status 0: no damage, 1: damage, 3: could not look at everything.",
      cmd_fsck},
+    {"copy", "[OPTION...] SOURCE DESTINATION",
+     "Copies a whole registry between stores (dir:PATH), also while it is served: what is missing "
+     "in the destination, verified. Status 0: all of it, 1: something is damaged, or could not.",
+     cmd_copy},
     {"version", "", "Prints version, commit, bucket format and libraries.", cmd_version},
     {"man", "", "Prints the manual page (roff).", cmd_man},
     {"help", "", "Prints this.", cmd_help},
