@@ -11,6 +11,7 @@
 #define REPO_SEPARATOR '!' /* stands for '/' where a repository's name is one segment */
 #define DATA_FAN_OUT   2   /* hex digits of the folder of data objects, records and links */
 #define DEEP_DIGITS    16  /* leading digits of a number that name its folder in a deep log */
+#define PART_HEX       64  /* a sha256 */
 #define MINUTE_DIGITS  12  /* yyyymmddhhmm */
 
 static bool is_lower_hex(struct str s)
@@ -199,6 +200,20 @@ void keys_tables_of(struct buf *out, struct str prefix)
     buf_add(out, STR("/_table/"));
 }
 
+void keys_part(struct buf *out, struct str prefix, struct str sha256_hex)
+{
+    assert(sha256_hex.len == PART_HEX && is_lower_hex(sha256_hex));
+    keys_parts_of(out, prefix);
+    buf_add(out, sha256_hex);
+}
+
+void keys_parts_of(struct buf *out, struct str prefix)
+{
+    assert(prefix.len > 0);
+    buf_add(out, prefix);
+    buf_add(out, STR("/_part/"));
+}
+
 void keys_hint(struct buf *out, struct str prefix)
 {
     assert(prefix.len > 0);
@@ -309,6 +324,12 @@ bool keys_log_parse(struct str key, struct str prefix, enum keys_log_part *ret, 
     *ret = KEYS_LOG_HINT;
     if (same_key(&built, key))
         return true;
+    if (last.len == PART_HEX && is_lower_hex(last)) {
+        *ret = KEYS_LOG_PART;
+        buf_clear(&built);
+        keys_part(&built, prefix, last);
+        return same_key(&built, key);
+    }
     if (!keys_number_parse(last, ret_seq) || *ret_seq > INT64_MAX)
         return false;
     *ret = KEYS_LOG_ENTRY;

@@ -38,6 +38,8 @@ void keys_log_entry(struct buf *out, struct str prefix, bool deep, uint64_t seq)
 bool keys_session_parse(struct str key, struct str *ret_id, uint64_t *ret_seq);
 void keys_table(struct buf *out, struct str prefix, uint64_t seq);
 void keys_tables_of(struct buf *out, struct str prefix); /* "<prefix>/_table/" */
+void keys_part(struct buf *out, struct str prefix, struct str sha256_hex);
+void keys_parts_of(struct buf *out, struct str prefix); /* "<prefix>/_part/" */
 bool keys_number_parse(struct str last_segment, uint64_t *ret_seq);
 void keys_hint(struct buf *out, struct str prefix);
 /* Marker for the ten minutes that hold ms. */
@@ -49,8 +51,8 @@ bool keys_record_parse(struct str key, struct digest *ret, unsigned *ret_g);
 bool keys_link_digest_parse(struct str key, struct digest *ret, unsigned *ret_g);
 bool keys_repo_parse(struct str key, struct str *ret_name);    /* "repos/<name>/_..." */
 bool keys_changes_parse(struct str key, struct str *ret_name); /* "changes/<12>/<name>/_" */
-enum keys_log_part { KEYS_LOG_ENTRY, KEYS_LOG_TABLE, KEYS_LOG_HINT };
-/* A key of the deep log at prefix. */
+enum keys_log_part { KEYS_LOG_ENTRY, KEYS_LOG_TABLE, KEYS_LOG_PART, KEYS_LOG_HINT };
+/* A key of the deep log at prefix; *ret_seq of entries and tables only. */
 bool keys_log_parse(struct str key, struct str prefix, enum keys_log_part *ret, uint64_t *ret_seq);
 
 #endif

@@ -61,6 +61,11 @@ static void key_session(struct buf *out)
 {
     keys_session(out, STR(ID));
 }
+static void key_part(struct buf *out)
+{
+    keys_part(out, STR("repos/a"), STR(HEX));
+}
+
 static void key_table(struct buf *out)
 {
     keys_table(out, STR("repos/a"), 9);
@@ -94,6 +99,7 @@ static const struct {
     {key_repo, "repos/a/b"},
     {key_session, "uploads/" ID},
     {key_table, "repos/a/_table/00000000000000000009"},
+    {key_part, "repos/a/_part/" HEX},
     {key_tables_of, "catalog/_table/"},
     {key_hint, "repos/a/_hint"},
     {key_changes, "changes/202611220720/a/b/_"},
@@ -213,7 +219,8 @@ static void test_nested_names_do_not_collide(void **state)
 static void test_taking_apart(void **state)
 {
     static const char *const log_keys[] = {"a/b/_log/0000000000000000/00000000000000000007",
-                                           "a/b/_table/00000000000000000007", "a/b/_hint"};
+                                           "a/b/_table/00000000000000000007", "a/b/_part/" HEX,
+                                           "a/b/_hint"};
     static const char *const no_log_keys[] = {"a/b/_log/0000000000000001/00000000000000000007",
                                               "a/b/_log/0000000000000000/7",
                                               "a/b/_table/00000000000000000000",
