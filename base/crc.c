@@ -1,10 +1,6 @@
 /* CRC-32C by the processor's instruction where there is one (about 10 GB/s), else by a table. */
 #include "base/crc.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 /* Half a byte a step: a table that is made once would need a lock, this one is a constant. */
 static uint32_t add_plain(uint32_t crc, const unsigned char *at, size_t len)
 {
@@ -32,11 +28,11 @@ __attribute__((target("sse4.2"))) static uint32_t add_fast(uint32_t crc, const u
         uint64_t word;
 
         memcpy(&word, at, sizeof(word));
-        wide = _mm_crc32_u64(wide, word);
+        wide = __builtin_ia32_crc32di(wide, word);
     }
     crc = (uint32_t)wide;
     for (; len > 0; at++, len--)
-        crc = _mm_crc32_u8(crc, *at);
+        crc = __builtin_ia32_crc32qi(crc, *at);
     return crc;
 }
 #endif

@@ -17,8 +17,9 @@
 #include "base/omap.h"
 #include "blobstore/store.h"
 
-#define TABLE_KEY_MAX   512
-#define TABLE_VALUE_MAX (12u << 20)  /* one record with everything that an 8 MiB operation brings  \
+#define TABLE_KEY_MAX 512
+#define TABLE_VALUE_MAX                                                                            \
+    (12u << 20)                      /* one record with everything that an 8 MiB operation brings  \
                                       */
 #define TABLE_PART_BYTES (32u << 20) /* of a part, more is damage */
 #define TABLE_CACHE_MAX  (24u << 20) /* bytes of blocks that a node keeps */
