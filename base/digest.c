@@ -306,11 +306,10 @@ int hasher_load(struct hasher *h, struct str text)
 }
 
 /* RFC 2104. */
-void hmac_sha256(struct str key, struct str data, uint8_t out[HMAC_BYTES])
+void hmac_key_init(struct hmac_key *k, struct str key)
 {
     uint8_t pad[SHA256_BLOCK] = {0};
     struct digest d;
-    struct hasher h;
 
     if (key.len > sizeof(pad)) {
         digest_of(DIGEST_SHA256, key, &d);
@@ -320,19 +319,36 @@ void hmac_sha256(struct str key, struct str data, uint8_t out[HMAC_BYTES])
     }
     for (size_t i = 0; i < sizeof(pad); i++)
         pad[i] ^= 0x36;
-    hasher_init(&h, DIGEST_SHA256);
-    hasher_add(&h, str_make(pad, sizeof(pad)));
-    hasher_add(&h, data);
-    hasher_final(&h, &d);
+    hasher_init(&k->inner, DIGEST_SHA256);
+    hasher_add(&k->inner, str_make(pad, sizeof(pad)));
     for (size_t i = 0; i < sizeof(pad); i++)
         pad[i] ^= 0x36 ^ 0x5c;
-    hasher_init(&h, DIGEST_SHA256);
-    hasher_add(&h, str_make(pad, sizeof(pad)));
+    hasher_init(&k->outer, DIGEST_SHA256);
+    hasher_add(&k->outer, str_make(pad, sizeof(pad)));
+    OPENSSL_cleanse(pad, sizeof(pad));
+}
+
+void hmac_by_key(const struct hmac_key *k, struct str data, uint8_t out[HMAC_BYTES])
+{
+    struct hasher h = k->inner;
+    struct digest d;
+
+    hasher_add(&h, data);
+    hasher_final(&h, &d);
+    h = k->outer;
     hasher_add(&h, str_make(d.bytes, HMAC_BYTES));
     hasher_final(&h, &d);
     memcpy(out, d.bytes, HMAC_BYTES);
-    OPENSSL_cleanse(pad, sizeof(pad));
     OPENSSL_cleanse(&h, sizeof(h));
+}
+
+void hmac_sha256(struct str key, struct str data, uint8_t out[HMAC_BYTES])
+{
+    struct hmac_key k;
+
+    hmac_key_init(&k, key);
+    hmac_by_key(&k, data, out);
+    OPENSSL_cleanse(&k, sizeof(k));
 }
 
 /* RFC 5869: extract with a salt of zeros, then the first block of expand. */

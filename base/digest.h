@@ -51,6 +51,13 @@ int hasher_load(struct hasher *h, struct str text) must_check; /* -ERR_INVAL */
 
 #define HMAC_BYTES 32
 void hmac_sha256(struct str key, struct str data, uint8_t out[HMAC_BYTES]);
+/* The same with a key that is used often: the two hashes over it are kept. Immutable after init,
+ * any thread. */
+struct hmac_key {
+    struct hasher inner, outer;
+};
+void hmac_key_init(struct hmac_key *k, struct str key);
+void hmac_by_key(const struct hmac_key *k, struct str data, uint8_t out[HMAC_BYTES]);
 /* HKDF-SHA256 (RFC 5869) of secret with an empty salt and the label as info: one label per use. */
 #define HKDF_LABEL_MAX 64
 void hkdf_sha256(struct str secret, struct str label, uint8_t out[HMAC_BYTES]);

@@ -45,6 +45,76 @@ bool hex_decode(struct str hex, uint8_t *out, size_t len)
     return true;
 }
 
+static const char b64_standard[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+static const char b64_url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+static void add_b64(struct buf *out, struct str bytes, const char *alphabet, bool padded)
+{
+    for (size_t i = 0; i < bytes.len; i += 3) {
+        size_t n = bytes.len - i < 3 ? bytes.len - i : 3;
+        uint32_t group = 0;
+
+        for (size_t k = 0; k < 3; k++)
+            group = group << 8 | (k < n ? (uint8_t)bytes.at[i + k] : 0);
+        for (size_t k = 0; k < 4; k++)
+            if (k <= n)
+                buf_addc(out, alphabet[group >> (18 - 6 * k) & 63]);
+            else if (padded)
+                buf_addc(out, '=');
+    }
+}
+
+void b64_encode(struct buf *out, struct str bytes)
+{
+    add_b64(out, bytes, b64_standard, true);
+}
+
+void b64url_encode(struct buf *out, struct str bytes)
+{
+    add_b64(out, bytes, b64_url, false);
+}
+
+static int b64_value(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    if (c == '+' || c == '-')
+        return 62;
+    return c == '/' || c == '_' ? 63 : -1;
+}
+
+int b64_decode(struct buf *out, struct str text)
+{
+    uint32_t bits = 0;
+    unsigned count = 0;
+
+    if (text.len % 4 == 0)
+        for (int i = 0; i < 2 && text.len && text.at[text.len - 1] == '='; i++)
+            text.len--;
+    if (text.len % 4 == 1)
+        return -ERR_INVAL;
+    for (size_t i = 0; i < text.len; i++) {
+        int v = b64_value(text.at[i]);
+
+        if (v < 0)
+            return -ERR_INVAL;
+        bits = (bits << 6 | (uint32_t)v) & 0xffffff;
+        count += 6;
+        if (count >= 8) {
+            count -= 8;
+            buf_addc(out, (char)(uint8_t)(bits >> count));
+        }
+    }
+    if (bits & ((1u << count) - 1))
+        return -ERR_INVAL;
+    return buf_err(out);
+}
+
 static bool url_unreserved(char c)
 {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||

@@ -1,5 +1,5 @@
-/* Encodings: lower-case hex, percent-encoding (RFC 3986), RFC 3339 times. Pure functions, any
- * thread. */
+/* Encodings: lower-case hex, base64, percent-encoding (RFC 3986), RFC 3339 times. Pure functions,
+ * any thread. */
 #ifndef STOWAGE_BASE_ENC_H
 #define STOWAGE_BASE_ENC_H
 
@@ -9,6 +9,13 @@
 void hex_encode(const uint8_t *bytes, size_t len, char *out);
 /* Exactly 2 * len lower-case digits, else false and out undefined. */
 bool hex_decode(struct str hex, uint8_t *out, size_t len);
+
+/* Base64 (RFC 4648). Encoding appends; the url form has '-' and '_' and no padding. Decoding takes
+ * either alphabet with or without padding and refuses everything else: blanks, other characters,
+ * bits that are left over. -ERR_INVAL. */
+void b64_encode(struct buf *out, struct str bytes);
+void b64url_encode(struct buf *out, struct str bytes);
+int b64_decode(struct buf *out, struct str text) must_check;
 
 /* Appends s with every byte outside [A-Za-z0-9._~-] and outside `also` percent-encoded. */
 void url_encode(struct buf *out, struct str s, const char *also);

@@ -5,13 +5,16 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/thread.h"
 
 #define THREAD_NAME_MAX 15
+#define THREAD_LOW_NICE 15
 
 /* Frames of instrumented code are several times larger. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -200,6 +203,12 @@ int thread_start(struct thread *t, const char *name, void (*fn)(void *arg), void
     if (r < 0)
         free(s);
     return r;
+}
+
+void thread_lower_priority(void)
+{
+    if (!sched)
+        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), THREAD_LOW_NICE);
 }
 
 void thread_join(struct thread *t)

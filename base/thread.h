@@ -41,6 +41,8 @@ void cond_broadcast(struct cond *c);
  * blocked in it. */
 int thread_start(struct thread *t, const char *name, void (*fn)(void *arg), void *arg) must_check;
 void thread_join(struct thread *t);
+/* The calling thread's work is done when others leave a core to it (nice 15). */
+void thread_lower_priority(void);
 
 /* Scheduler hook. All members set. Installed before the first thread, mutex or clock use of a test;
  * never in production. */

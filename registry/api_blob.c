@@ -14,7 +14,7 @@ static void add_headers(struct req *r, const struct digest *d)
 {
     api_add_digest_header(r, d);
     api_add_etag(r, d);
-    req_add_header(r, "Cache-Control", STR(API_CACHE_IMMUTABLE));
+    req_add_header(r, "Cache-Control", api_cache_immutable(r));
 }
 
 /* Range applies only when If-Range is absent or names what we have (R37). */
@@ -63,7 +63,7 @@ static int prepare(struct req *r, const struct digest *d, struct answer **ret)
         return e;
     if (answer_add_header(a, "Docker-Content-Digest", digest_text(d, text)) < 0 ||
         answer_add_header(a, "ETag", api_etag(d, etag)) < 0 ||
-        answer_add_header(a, "Cache-Control", STR(API_CACHE_IMMUTABLE)) < 0 ||
+        answer_add_header(a, "Cache-Control", api_cache_immutable(r)) < 0 ||
         answer_add_header(a, "Accept-Ranges", STR("bytes")) < 0 ||
         answer_add_header(a, "Content-Type", STR(BLOB_TYPE)) < 0) {
         answer_unref(a);

@@ -102,6 +102,12 @@ int api_missing_record(struct req *r, const struct digest *d)
     return err_set(req_detail(r), -ERR_CORRUPT, "%s is missing in the store", buf_c(&key));
 }
 
+struct str api_cache_immutable(struct req *r)
+{
+    return access_enabled(req_app(r)->access) ? STR("private, max-age=31536000, immutable")
+                                              : STR("max-age=31536000, immutable");
+}
+
 /* ---- conditions */
 
 /* All lines of one header are one list (RFC 9110 section 5.3). */

@@ -38,7 +38,8 @@ int api_condition(struct req *r, struct taglog_if *ret) must_check;
 /* The answer of a change that was refused by -ERR_CONDITION or -ERR_DENIED on a tag. */
 int api_reply_refused(struct req *r, int err, const struct repo_refusal *refusal);
 
-#define API_CACHE_IMMUTABLE "max-age=31536000, immutable"
+/* Cache-Control of what never changes; of one caller alone where callers differ (R33). */
+struct str api_cache_immutable(struct req *r);
 
 /* Page size from the query: `n` decimal, clamped to max; initial when absent; -ERR_INVAL with a
  * sentence when no number (R121). */

@@ -40,8 +40,8 @@ static int make_answer(struct req *r, const struct repo_manifest *m, bool by_tag
     if (answer_add_header(a, "Content-Type", str_of(m->media_type)) < 0 ||
         answer_add_header(a, "Docker-Content-Digest", digest_text(&m->digest, text)) < 0 ||
         answer_add_header(a, "ETag", api_etag(&m->digest, etag)) < 0 ||
-        answer_add_header(a, "Cache-Control",
-                          by_tag ? STR(CACHE_BY_TAG) : STR(API_CACHE_IMMUTABLE)) < 0) {
+        answer_add_header(a, "Cache-Control", by_tag ? STR(CACHE_BY_TAG) : api_cache_immutable(r)) <
+            0) {
         answer_unref(a);
         return -ERR_NOMEM;
     }
@@ -54,7 +54,7 @@ static int reply_not_modified(struct req *r, const struct digest *d, bool by_tag
 {
     api_add_digest_header(r, d);
     api_add_etag(r, d);
-    req_add_header(r, "Cache-Control", by_tag ? STR(CACHE_BY_TAG) : STR(API_CACHE_IMMUTABLE));
+    req_add_header(r, "Cache-Control", by_tag ? STR(CACHE_BY_TAG) : api_cache_immutable(r));
     return req_reply_empty(r, 304);
 }
 

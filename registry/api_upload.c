@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "registry/admit.h"
 #include "registry/api.h"
 #include "registry/api_common.h"
 #include "registry/conditional.h"
@@ -198,7 +199,7 @@ static int readable_in(struct req *r, struct str from, const struct digest *d)
 {
     struct repo *repo auto_repo = NULL;
     struct blob_info info;
-    int e = access_check(req_app(r)->access, req_identity(r), ACTION_PULL, from);
+    int e = admit_may(r, ACTION_PULL, from, STR_NONE);
 
     if (e == 0)
         e = api_fresh_repo(r, from, MAY_WAIT, &repo);

@@ -8,14 +8,13 @@
 #define BACKGROUND_QUEUE_MAX 256
 
 int app_open(struct app *app, struct store *store, enum references references,
-             bool allow_anonymous_network, struct err_detail *detail)
+             const struct access_settings *access, struct err_detail *detail)
 {
-    struct access_settings access = {.allow_anonymous_network = allow_anonymous_network};
     struct repos_settings repos = {.references = references};
     int e;
 
     *app = (struct app){.store = store};
-    e = access_new(&access, &app->access);
+    e = access_new(access, &app->access, detail);
     if (e == 0)
         e = answers_new(&app->answers);
     if (e == 0)

@@ -39,7 +39,7 @@ int app_set_external_url(struct app *app, const char *url, struct err_detail *de
 
 /* Opens everything below HTTP on a store (borrowed). */
 int app_open(struct app *app, struct store *store, enum references references,
-             bool allow_anonymous_network, struct err_detail *detail) must_check;
+             const struct access_settings *access, struct err_detail *detail) must_check;
 void app_close(struct app *app); /* also of a half-open one */
 
 #endif

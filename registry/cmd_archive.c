@@ -25,13 +25,14 @@ static int run(const struct config *config, const char *file, struct str name, s
 {
     struct err_detail why = {""};
     struct store *store auto_store = NULL;
+    const struct access_settings access = {.allow_anonymous_network = false};
     struct app app = {.store = NULL};
     char text[DIGEST_TEXT_MAX];
     struct digest d;
     int e = store_dir_new(config->root, &store, &why);
 
     if (e == 0)
-        e = app_open(&app, store, (enum references)config->references, false, &why);
+        e = app_open(&app, store, (enum references)config->references, &access, &why);
     if (e == 0)
         e = direction == IMPORT ? archive_import(&app, file, name, tag, &d, &why)
                                 : archive_export(&app, name, tag, file,

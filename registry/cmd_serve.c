@@ -82,8 +82,7 @@ int cmd_serve(const struct config *config, const struct opt_list *args)
     signals_prepare(&stop);
     e = store_dir_new(config->root, &store, &why);
     if (e == 0)
-        e = app_open(&app, store, (enum references)config->references,
-                     config->allow_anonymous_network, &why);
+        e = app_open(&app, store, (enum references)config->references, &config->access, &why);
     if (e == 0)
         e = app_set_external_url(&app, config->external_url, &why);
     app.refuse = config->refuse;

@@ -14,7 +14,11 @@ const struct opt_spec config_specs[] = {
     {"allow-anonymous-network", OPT_BOOL, NULL, "false", NULL, 0, 0,
      "Serve on other than loopback addresses although nobody is authenticated: everyone who "
      "reaches them may push and delete.",
-     offsetof(struct config, allow_anonymous_network)},
+     offsetof(struct config, access.allow_anonymous_network)},
+    {"htpasswd", OPT_STRING, "FILE", "", NULL, 0, 0,
+     "Users and their passwords, lines of user:hash by bcrypt (htpasswd -B). They may do what the "
+     "policy says, without one everything; nobody else may do anything.",
+     offsetof(struct config, access.htpasswd)},
     {"external-url", OPT_STRING, "URL", "", NULL, 0, 0,
      "What clients see in front of /v2/ when a proxy adds a path (/registry) or must be named in "
      "full "

@@ -10,7 +10,7 @@ struct config {
     const char *root;
     struct opt_list listen;
     int references;
-    bool allow_anonymous_network;
+    struct access_settings access;
     const char *external_url;
     struct app_refuse refuse;
     int log_level;

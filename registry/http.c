@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/rand.h"
+#include "registry/admit.h"
 #include "registry/app.h"
 #include "registry/http_internal.h"
 #include "registry/listen.h"
@@ -37,6 +38,31 @@ const struct target *req_target(struct req *r)
 const struct identity *req_identity(struct req *r)
 {
     return &r->identity;
+}
+
+void req_set_login(struct req *r, struct login *login)
+{
+    assert(!r->identity.login);
+    if (login)
+        r->identity = (struct identity){login_name(login), login};
+}
+
+struct str req_peer(struct req *r, char out[REQ_ADDRESS_MAX])
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+
+    snprintf(out, REQ_ADDRESS_MAX, "unix");
+    if (info && info->client_addr && info->client_addr->sa_family == AF_INET) {
+        memcpy(&v4, info->client_addr, sizeof(v4));
+        inet_ntop(AF_INET, &v4.sin_addr, out, REQ_ADDRESS_MAX);
+    } else if (info && info->client_addr && info->client_addr->sa_family == AF_INET6) {
+        memcpy(&v6, info->client_addr, sizeof(v6));
+        inet_ntop(AF_INET6, &v6.sin6_addr, out, REQ_ADDRESS_MAX);
+    }
+    return str_of(out);
 }
 
 const char *req_id(struct req *r)
@@ -159,7 +185,8 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *conn)
     if (!r)
         return NULL;
     memset(r, 0, offsetof(struct req, detail));
-    r->detail.text[0] = r->identity.name[0] = r->id[0] = '\0';
+    r->detail.text[0] = r->id[0] = '\0';
+    r->identity = IDENTITY_NOBODY;
     target_init(&r->target);
     r->target.v2 = true;
     r->http = h;
@@ -187,19 +214,6 @@ static void split_uri(struct req *r)
     r->query = at < 0 ? STR_NONE : str_skip(uri, (size_t)at + 1);
 }
 
-/* Resolves route and right; 0 or the error to answer. */
-static int admit(struct req *r)
-{
-    int e;
-
-    split_uri(r);
-    e = route_resolve(r->path, r->method, &r->target, &r->detail);
-    if (e < 0)
-        return e;
-    return access_check(r->http->app->access, &r->identity, r->target.route->action,
-                        r->target.name);
-}
-
 /* An error that is known at the headers. With a body on the way the answer is given after dropping
  * it, so that the client reads it rather than a reset (R152); a client that waits for 100 Continue,
  * or announces more than is worth dropping, gets it at once and the connection closes. */
@@ -216,28 +230,15 @@ static enum MHD_Result refuse(struct req *r, int err)
     return MHD_YES;
 }
 
-static enum MHD_Result on_headers(struct req *r, const char *method, const char *version)
+/* Who calls is known, or that he cannot be (err). */
+static enum MHD_Result on_identified(struct req *r, int err)
 {
-    const struct route *route;
-    int e;
+    const struct route *route = r->target.route;
 
-    watch_conn_waits(r->conn, false);
-    atomic_fetch_add(&r->http->active, 1);
-    r->counted = true;
-    r->method = method_of(method);
-    if (!r->uri)
-        return MHD_NO;
-    e = shell_check(r, version);
-    if (e < 0) {
-        r->close_after = true;
-        return refuse(r, e);
-    }
-    if (r->has_body)
-        watch_add(r);
-    e = admit(r);
-    if (e < 0)
-        return refuse(r, e);
-    route = r->target.route;
+    if (err == 0)
+        err = admit_check(r);
+    if (err < 0)
+        return refuse(r, err);
     if (route->body == BODY_MEM && r->content_length > (int64_t)route->body_max)
         return refuse(r, err_set(&r->detail, -ERR_TOOBIG, "the body is larger than %zu bytes",
                                  route->body_max));
@@ -254,6 +255,34 @@ static enum MHD_Result on_headers(struct req *r, const char *method, const char 
     return MHD_YES;
 }
 
+static enum MHD_Result on_headers(struct req *r, const char *method, const char *version)
+{
+    int64_t delay_ms = 0;
+    int e;
+
+    watch_conn_waits(r->conn, false);
+    atomic_fetch_add(&r->http->active, 1);
+    r->counted = true;
+    r->method = method_of(method);
+    if (!r->uri)
+        return MHD_NO;
+    e = shell_check(r, version);
+    if (e < 0) {
+        r->close_after = true;
+        return refuse(r, e);
+    }
+    if (r->has_body)
+        watch_add(r);
+    split_uri(r);
+    e = route_resolve(r->path, r->method, &r->target, &r->detail);
+    if (e == 0)
+        e = admit_identify(r, false, &delay_ms);
+    if (e == -ERR_AGAIN) {
+        body_identify(r, delay_ms);
+        return MHD_YES;
+    }
+    return on_identified(r, e);
+}
 /* The body is complete (or there was none). */
 static enum MHD_Result on_end(struct req *r)
 {
@@ -303,6 +332,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *conn, const 
     switch (r->phase) {
     case PHASE_HEADERS:
         return on_headers(r, method, version);
+    case PHASE_IDENTIFY:
+        return on_identified(r, r->admitted);
     case PHASE_BEGIN:
         if (reply_ready(r))
             return refuse(r, 0);

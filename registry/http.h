@@ -67,6 +67,10 @@ const char *http_library(void); /* version of the library */
 struct app *req_app(struct req *r);
 const struct target *req_target(struct req *r); /* route, name, reference */
 const struct identity *req_identity(struct req *r);
+void req_set_login(struct req *r, struct login *login); /* takes it over; once */
+#define REQ_ADDRESS_MAX 64
+/* Address of the other end of the connection, "unix" of a socket file. */
+struct str req_peer(struct req *r, char out[REQ_ADDRESS_MAX]);
 const char *req_id(struct req *r); /* 16 hex digits */
 /* Value of the header, empty when absent; index for repeated ones. */
 struct str req_header(struct req *r, const char *name);

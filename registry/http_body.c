@@ -7,6 +7,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "registry/admit.h"
+#include "registry/app.h"
 #include "registry/http_internal.h"
 
 #define FAST_FLUSH_NS 50000000 /* a buffer filled within this makes the next one twice as large */
@@ -83,28 +85,11 @@ static void call_gone(struct req *r)
     r->target.route->gone(r);
 }
 
-/* One job on a worker. Afterwards the request belongs to the event thread again, or, when the
- * client vanished meanwhile, to this job alone. */
-static void job_main(struct work_item *item)
+static void end_job(struct req *r)
 {
-    struct req *r = (struct req *)item;
     struct http *h = r->http;
     bool resume, gone;
 
-    switch (r->job) {
-    case JOB_BEGIN:
-        call_begin(r);
-        break;
-    case JOB_DATA:
-        call_data(r);
-        break;
-    case JOB_RUN:
-        call_run(r);
-        break;
-    case JOB_GONE:
-        call_gone(r);
-        break;
-    }
     mutex_lock(&r->mu);
     r->running = false;
     gone = r->gone;
@@ -121,10 +106,31 @@ static void job_main(struct work_item *item)
     atomic_fetch_sub(&h->jobs, 1);
 }
 
-static void start_job(struct req *r, enum job job, bool suspend)
+/* One job on a worker. Afterwards the request belongs to the event thread again, or, when the
+ * client vanished meanwhile, to this job alone. */
+static void job_main(struct work_item *item)
 {
-    r->job = job;
-    r->item.fn = job_main;
+    struct req *r = (struct req *)item;
+
+    switch (r->job) {
+    case JOB_BEGIN:
+        call_begin(r);
+        break;
+    case JOB_DATA:
+        call_data(r);
+        break;
+    case JOB_RUN:
+        call_run(r);
+        break;
+    case JOB_GONE:
+        call_gone(r);
+        break;
+    }
+    end_job(r);
+}
+
+static void open_job(struct req *r, bool suspend)
+{
     mutex_lock(&r->mu);
     r->running = true;
     r->suspended = suspend;
@@ -132,6 +138,13 @@ static void start_job(struct req *r, enum job job, bool suspend)
         MHD_suspend_connection(r->conn);
     mutex_unlock(&r->mu);
     atomic_fetch_add(&r->http->jobs, 1);
+}
+
+static void start_job(struct req *r, enum job job, bool suspend)
+{
+    r->job = job;
+    r->item.fn = job_main;
+    open_job(r, suspend);
     if (job == JOB_DATA || job == JOB_GONE || r->begun) {
         work_continue(r->http->workers, &r->item);
         return;
@@ -144,6 +157,26 @@ static void start_job(struct req *r, enum job job, bool suspend)
     r->running = r->suspended = false;
     MHD_resume_connection(r->conn);
     mutex_unlock(&r->mu);
+}
+
+static void identify_main(struct gate_item *item)
+{
+    struct req *r = (struct req *)((char *)item - offsetof(struct req, identify));
+    int64_t ms;
+
+    r->admitted = admit_identify(r, true, &ms);
+    end_job(r);
+}
+
+void body_identify(struct req *r, int64_t delay_ms)
+{
+    r->phase = PHASE_IDENTIFY;
+    r->identify.fn = identify_main;
+    open_job(r, true);
+    if (gate_submit(access_gate(r->http->app->access), &r->identify, delay_ms) == 0)
+        return;
+    r->admitted = -ERR_BUSY;
+    end_job(r);
 }
 
 void body_run(struct req *r, enum job job)
@@ -284,6 +317,7 @@ bool body_abandon(struct req *r)
 void req_free(struct req *r)
 {
     drop_body(r);
+    login_unref(r->identity.login);
     if (r->flush_at)
         set_flush(r, HTTP_STREAM_BUFFER_MIN);
     reply_drop(r);

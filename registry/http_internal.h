@@ -20,12 +20,13 @@
 #define REQ_HEADER_TEXT_MAX (16u << 10) /* all values of an answer's headers together */
 
 enum phase {
-    PHASE_HEADERS, /* headers complete, nothing decided */
-    PHASE_BEGIN,   /* suspended in the first call, begin() runs */
-    PHASE_DISCARD, /* body is dropped; then the answer that stands, or fast()/run() */
-    PHASE_GATHER,  /* body goes to memory */
-    PHASE_STREAM,  /* body goes through buffers to data() */
-    PHASE_ANSWER   /* the answer is ready when the connection resumes */
+    PHASE_HEADERS,  /* headers complete, nothing decided */
+    PHASE_IDENTIFY, /* suspended in the first call, the credentials are verified */
+    PHASE_BEGIN,    /* suspended in the first call, begin() runs */
+    PHASE_DISCARD,  /* body is dropped; then the answer that stands, or fast()/run() */
+    PHASE_GATHER,   /* body goes to memory */
+    PHASE_STREAM,   /* body goes through buffers to data() */
+    PHASE_ANSWER    /* the answer is ready when the connection resumes */
 };
 
 enum job { JOB_BEGIN, JOB_DATA, JOB_RUN, JOB_GONE };
@@ -37,6 +38,8 @@ struct reply_header {
 
 struct req {
     struct work_item item; /* first: jobs get it back */
+    struct gate_item identify;
+    int admitted; /* what identifying gave: 0 or the error to answer */
     struct http *http;
     struct MHD_Connection *conn;
     enum phase phase;
@@ -125,6 +128,8 @@ enum MHD_Result body_gather(struct req *r, const char *data, size_t *size);
 enum MHD_Result body_stream(struct req *r, const char *data, size_t *size);
 void body_start(struct req *r);             /* begin() of a stream, in the first call */
 void body_run(struct req *r, enum job job); /* suspends and hands to a worker */
+/* Suspends and verifies the credentials on a thread of the gate, after delay_ms. */
+void body_identify(struct req *r, int64_t delay_ms);
 bool body_abandon(struct req *r); /* at completion: true when a job will free the request */
 void req_free(struct req *r);
 

@@ -68,6 +68,10 @@ static struct code code_of(int err, enum resource resource)
         return (struct code){"DENIED", 412};
     case ERR_DENIED:
         return (struct code){"DENIED", 403};
+    case ERR_UNAUTHORIZED:
+        return (struct code){"UNAUTHORIZED", 401};
+    case ERR_THROTTLED:
+        return (struct code){"TOOMANYREQUESTS", 429};
     case ERR_UNSUPPORTED:
         return (struct code){"UNSUPPORTED", 405};
     case ERR_LIMIT:

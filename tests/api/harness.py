@@ -174,6 +174,7 @@ class Http(Checks):
         self.below = self.below[self.below.find("/") :] if "/" in self.below else ""
         self.kept = None
         self.conns = []
+        self.always = []  # headers of every request: who speaks
 
     def connect(self, timeout=30):
         if self.external is not None:
@@ -223,6 +224,9 @@ class Http(Checks):
     def req(self, method, target, headers=(), body=None, chunks=None):
         if self.external is not None and not target.startswith("/v2"):
             raise Skip("needs more than /v2, and no more lies behind the proxy")
+        if self.always:
+            given = headers.items() if isinstance(headers, dict) else headers
+            headers = list(given) + self.always
         head, payload, sent = http1.build(method, self.below + target, headers, body, chunks)
         for attempt in (1, 2):
             reused = self.kept is not None

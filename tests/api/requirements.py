@@ -174,8 +174,7 @@ TAGLOG = "comes with the rules of the tag log"
 
 LATER = {
     "R26": "by configuration: tests/proxy; from a trusted proxy: comes with the token realm",
-    "R22": AUTH,
-    **{f"R{n}": AUTH for n in range(110, 120)},
+    **{f"R{n}": AUTH for n in range(111, 119)},
     **{f"R{n}": S3 for n in range(40, 48)},
     "R96": TAGLOG,
     "R162": "comes with tag history; the draft's shape may still change",

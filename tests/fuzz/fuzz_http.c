@@ -65,6 +65,7 @@ static void start(void)
     const char *folder = getenv("TMPDIR"), *listen[1];
     struct http_settings settings = {
         .listen = listen, .listen_count = 1, .workers = 2, .event_threads = 2};
+    static const struct access_settings access = {.allow_anonymous_network = false};
     static bool registered;
 
     snprintf(server.root, sizeof(server.root), "%.40s/fuzz-XXXXXX", folder ? folder : "/tmp");
@@ -72,7 +73,7 @@ static void start(void)
     snprintf(server.address, sizeof(server.address), "unix:%s/.socket", server.root);
     listen[0] = server.address;
     fuzz_need(store_dir_new(server.root, &server.store, NULL), "store_dir_new");
-    fuzz_need(app_open(&server.app, server.store, REFERENCES_STRICT, false, NULL), "app_open");
+    fuzz_need(app_open(&server.app, server.store, REFERENCES_STRICT, &access, NULL), "app_open");
     fuzz_need(http_start(&server.app, &settings, ignore_url, NULL, &server.http, NULL),
               "http_start");
     if (!registered)

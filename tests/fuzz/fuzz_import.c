@@ -179,6 +179,7 @@ static void import(struct app *app, struct str tar)
 void fuzz_one(struct str input)
 {
     struct buf tar auto_buf = BUF_INIT(TAR_MAX);
+    static const struct access_settings access = {.allow_anonymous_network = false};
     struct store *store auto_store = NULL;
     struct app app;
 
@@ -189,7 +190,7 @@ void fuzz_one(struct str input)
     if (buf_err(&tar))
         return;
     fuzz_need(store_mem_new(&store), "store_mem_new");
-    fuzz_need(app_open(&app, store, REFERENCES_STRICT, false, NULL), "app_open");
+    fuzz_need(app_open(&app, store, REFERENCES_STRICT, &access, NULL), "app_open");
     import(&app, buf_str(&tar));
     app_close(&app);
 }

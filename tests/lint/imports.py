@@ -26,6 +26,7 @@ OWNER = {
     "bsd/": "base/omap.c",
     "curl/": "blobstore/httpc.c",
     "expat.h": "blobstore/s3xml.c",
+    "crypt.h": "auth/htpasswd.c",
     "microhttpd.h": "registry/http*",
     "archive.h": "registry/archive_*.c",
     "archive_entry.h": "registry/archive_*.c",

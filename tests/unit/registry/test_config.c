@@ -43,7 +43,7 @@ static void test_defaults(void **state)
     assert_string_equal(c.root, "./data");
     assert_int_equal(c.listen.count, 1);
     assert_string_equal(c.listen.at[0], "127.0.0.1:5000");
-    assert_false(c.allow_anonymous_network);
+    assert_false(c.access.allow_anonymous_network);
     assert_int_equal(c.references, REFERENCES_STRICT);
     assert_int_equal(c.workers, 32);
     assert_string_equal(c.external_url, "");

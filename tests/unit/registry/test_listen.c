@@ -21,7 +21,7 @@ static struct access *access_of(bool network)
     struct access_settings settings = {.allow_anonymous_network = network};
     struct access *a;
 
-    assert_int_equal(access_new(&settings, &a), 0);
+    assert_int_equal(access_new(&settings, &a, NULL), 0);
     return a;
 }
 
