@@ -5,7 +5,8 @@
 
 #include "base/opt.h"
 
-#define OPT_NAME_MAX 64
+#define OPT_NAME_MAX  64
+#define OPT_PLACE_MAX 4200 /* a path, a line */
 
 /* Where a value came from, for the sentence that refuses it. */
 struct source {
@@ -265,8 +266,44 @@ static int parse_args(struct flags *f, int argc, char **argv, struct opt_list *r
     return 0;
 }
 
-int opt_parse(const struct opt_spec *specs, size_t count, int argc, char **argv, void *settings,
-              struct opt_list *rest, struct err_detail *detail)
+static int set_from_entry(const struct opt_spec *spec, const struct opt_file *file,
+                          const struct opt_entry *entry, void *settings, struct err_detail *d)
+{
+    struct buf place auto_buf = BUF_INIT(OPT_PLACE_MAX);
+
+    buf_addf(&place, "%s:%u: ", file->path, entry->line);
+    if (buf_err(&place))
+        return buf_err(&place);
+    if (entry->item && spec->type != OPT_LIST)
+        return err_set(d, -ERR_INVAL, "%s%s: one value is expected, not a list", buf_c(&place),
+                       entry->name);
+    return set_value(spec, &(struct source){buf_c(&place), entry->name}, entry->value, settings, d);
+}
+
+static int set_from_file(const struct opt_spec *specs, size_t count, const struct opt_file *file,
+                         void *settings, struct err_detail *d)
+{
+    for (size_t i = 0; i < file->count; i++) {
+        const struct opt_entry *entry = &file->entries[i];
+        const struct opt_spec *spec = find_spec(specs, count, str_of(entry->name));
+        int r;
+
+        if (!spec)
+            return err_set(d, -ERR_INVAL,
+                           "%s:%u: there is no setting \"%.64s\"; expected is the name of a flag",
+                           file->path, entry->line, entry->name);
+        if (i == 0 || strcmp(entry->name, file->entries[i - 1].name) != 0)
+            empty_list(spec, settings);
+        r = set_from_entry(spec, file, entry, settings, d);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int opt_parse_file(const struct opt_spec *specs, size_t count, const struct opt_file *file,
+                   int argc, char **argv, void *settings, struct opt_list *rest,
+                   struct err_detail *detail)
 {
     struct flags f = {specs, count, settings, 0, detail};
     int r;
@@ -281,9 +318,15 @@ int opt_parse(const struct opt_spec *specs, size_t count, int argc, char **argv,
                           specs[i].initial, settings, detail);
             assert(r == 0);
         }
-        r = set_from_env(&specs[i], settings, detail);
-        if (r < 0)
-            return r;
     }
-    return parse_args(&f, argc, argv, rest);
+    r = file ? set_from_file(specs, count, file, settings, detail) : 0;
+    for (size_t i = 0; r == 0 && i < count; i++)
+        r = set_from_env(&specs[i], settings, detail);
+    return r < 0 ? r : parse_args(&f, argc, argv, rest);
+}
+
+int opt_parse(const struct opt_spec *specs, size_t count, int argc, char **argv, void *settings,
+              struct opt_list *rest, struct err_detail *detail)
+{
+    return opt_parse_file(specs, count, NULL, argc, argv, settings, rest, detail);
 }

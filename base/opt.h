@@ -1,7 +1,7 @@
 /* Option schema: one table feeds the command line flags (--name VALUE, --name=VALUE), environment
- * variables (STOWAGE_NAME), --help, the man page and docs/configuration.md; a configuration file
- * reads it later. Precedence: flag, environment, default. Unknown flag or bad value = one sentence
- * and -ERR_INVAL. */
+ * variables (STOWAGE_NAME), a configuration file, --help, the man page and docs/configuration.md.
+ * Precedence: flag, environment, file, default. Unknown flag or bad value = one sentence and
+ * -ERR_INVAL. */
 #ifndef STOWAGE_BASE_OPT_H
 #define STOWAGE_BASE_OPT_H
 
@@ -46,6 +46,25 @@ struct opt_list {
  * are collected in rest (at most OPT_LIST_MAX). "--" ends flags. */
 int opt_parse(const struct opt_spec *specs, size_t count, int argc, char **argv, void *settings,
               struct opt_list *rest, struct err_detail *detail) must_check;
+
+/* What a configuration file says, in its order; whoever reads the file owns it all, and it outlives
+ * the settings. A list setting stands once for each of its values. */
+struct opt_entry {
+    const char *name, *value;
+    unsigned line; /* from 1 */
+    bool item;     /* of a list */
+};
+struct opt_file {
+    const char *path;
+    const struct opt_entry *entries;
+    size_t count;
+};
+/* The same with a file. */
+int opt_parse_file(const struct opt_spec *specs, size_t count, const struct opt_file *file,
+                   int argc, char **argv, void *settings, struct opt_list *rest,
+                   struct err_detail *detail) must_check;
+/* Appends the settings as such a file. */
+void opt_yaml(const struct opt_spec *specs, size_t count, const void *settings, struct buf *out);
 void opt_env_name(const char *name,
                   struct buf *out); /* appends "STOWAGE_ALLOW_ANONYMOUS_NETWORK" */
 void opt_help(const struct opt_spec *specs, size_t count, struct buf *out); /* text for --help */

@@ -135,3 +135,69 @@ void opt_markdown(const struct opt_spec *specs, size_t count, struct buf *out)
         buf_add(out, STR(" |\n"));
     }
 }
+
+/* Quoted, as JSON quotes: any text stays one value. */
+static void add_quoted(struct buf *out, const char *text)
+{
+    buf_addc(out, '"');
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+
+        if (c < ' ')
+            buf_addf(out, "\\x%02x", c);
+        else if (c == '"' || c == '\\')
+            buf_addf(out, "\\%c", c);
+        else
+            buf_addc(out, (char)c);
+    }
+    buf_addc(out, '"');
+}
+
+static void add_choice(struct buf *out, const char *choices, int index)
+{
+    for (; index > 0; index--)
+        choices = strchr(choices, '|') + 1;
+    buf_add(out, str_make(choices, strcspn(choices, "|")));
+}
+
+void opt_yaml(const struct opt_spec *specs, size_t count, const void *settings, struct buf *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct opt_spec *s = &specs[i];
+        const char *field = (const char *)settings + s->offset;
+        const struct opt_list *list = (const struct opt_list *)(const void *)field;
+        const char *text;
+        int64_t number;
+        int choice;
+
+        buf_addf(out, "%s: ", s->name);
+        switch (s->type) {
+        case OPT_STRING:
+            memcpy(&text, field, sizeof(text));
+            add_quoted(out, text ? text : "");
+            break;
+        case OPT_LIST:
+            buf_addc(out, '[');
+            for (size_t j = 0; j < list->count; j++) {
+                buf_add(out, j > 0 ? STR(", ") : STR_NONE);
+                add_quoted(out, list->at[j]);
+            }
+            buf_addc(out, ']');
+            break;
+        case OPT_SIZE:
+        case OPT_COUNT:
+        case OPT_SECONDS:
+            memcpy(&number, field, sizeof(number));
+            buf_addf(out, "%lld", (long long)number);
+            break;
+        case OPT_BOOL:
+            buf_add(out, *(const bool *)(const void *)field ? STR("true") : STR("false"));
+            break;
+        case OPT_CHOICE:
+            memcpy(&choice, field, sizeof(choice));
+            add_choice(out, s->choices, choice);
+            break;
+        }
+        buf_addc(out, '\n');
+    }
+}

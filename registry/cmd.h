@@ -14,6 +14,7 @@ int cmd_import(const struct config *config, const struct opt_list *args); /* FIL
 int cmd_fsck(const struct config *config, const struct opt_list *args);   /* [NAME...] */
 int cmd_copy(const struct config *config, const struct opt_list *args);   /* SRC DST */
 int cmd_version(const struct config *config, const struct opt_list *args);
+int cmd_config(const struct config *config, const struct opt_list *args);
 int cmd_man(const struct config *config, const struct opt_list *args);
 int cmd_help(const struct config *config, const struct opt_list *args);
 

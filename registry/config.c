@@ -3,6 +3,10 @@
 #include <stddef.h>
 
 const struct opt_spec config_specs[] = {
+    {"config", OPT_STRING, "FILE", "", NULL, 0, 0,
+     "YAML file of settings: the names of these options without dashes in front, and their values. "
+     "Flags and environment win over it.",
+     offsetof(struct config, config_file)},
     {"root", OPT_STRING, "DIR", "./data", NULL, 0, 0,
      "Directory that holds everything: the embedded object store. Several processes on one host "
      "may share it.",

@@ -7,6 +7,7 @@
 #include "registry/app.h"
 
 struct config {
+    const char *config_file;
     const char *root;
     struct opt_list listen;
     int references;

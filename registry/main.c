@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "registry/cmd.h"
+#include "registry/config_file.h"
 
 struct command {
     const char *name, *args, *help;
@@ -27,6 +28,8 @@ static const struct command commands[] = {
      "Copies a whole registry between stores (dir:PATH), also while it is served: what is missing "
      "in the destination, verified. Status 0: all of it, 1: something is damaged, or could not.",
      cmd_copy},
+    {"config", "[OPTION...]", "Prints all settings as they are in effect, as a configuration file.",
+     cmd_config},
     {"version", "", "Prints version, commit, bucket format and libraries.", cmd_version},
     {"man", "", "Prints the manual page (roff).", cmd_man},
     {"help", "", "Prints this.", cmd_help},
@@ -118,10 +121,36 @@ static void open_standard_files(void)
         close(fd);
 }
 
+/* Flags and environment name the file, and then win over it. */
+static int read_settings(int argc, char **argv, struct config_file **ret_file,
+                         struct config *config, struct opt_list *args, struct err_detail *why)
+{
+    int e = opt_parse(config_specs, config_spec_count, argc, argv, config, args, why);
+
+    if (e < 0 || config->config_file[0] == 0)
+        return e;
+    e = config_file_load(config->config_file, ret_file, why);
+    if (e < 0)
+        return e;
+    return opt_parse_file(config_specs, config_spec_count, config_file_get(*ret_file), argc, argv,
+                          config, args, why);
+}
+
+int cmd_config(const struct config *config, const struct opt_list *args)
+{
+    struct buf text auto_buf = BUF_INIT(64u << 10);
+
+    (void)args;
+    opt_yaml(config_specs, config_spec_count, config, &text);
+    print(&text);
+    return EXIT_OK;
+}
+
 int main(int argc, char **argv)
 {
     struct err_detail why = {""};
     struct config config = {.root = NULL};
+    struct config_file *file auto_config_file = NULL; /* its texts are the settings' */
     struct opt_list args = {.count = 0};
     const struct command *command;
     int e;
@@ -138,7 +167,7 @@ int main(int argc, char **argv)
     }
     if (wants_help(argc - 2, argv + 2))
         return cmd_help(NULL, NULL);
-    e = opt_parse(config_specs, config_spec_count, argc - 2, argv + 2, &config, &args, &why);
+    e = read_settings(argc - 2, argv + 2, &file, &config, &args, &why);
     if (e == -ERR_NOMEM) {
         cmd_complain("%s", err_text(e));
         return EXIT_FAILED;

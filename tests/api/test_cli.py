@@ -81,6 +81,23 @@ def bad_usage(t):
 
 
 @case("L14", server="")
+def configuration_file(t):
+    """A node started from a file alone; flags win; what is wrong is named with its line."""
+    folder = t.scratch()
+    file = pathlib.Path(folder, "stowage.yaml")
+    file.write_text(f"root: {folder}/data\nrefuse-catalog: true\nworkers: 3\n")
+    srv = t.serve("--config", str(file))
+    t.at(srv).status(t.at(srv).get("/v2/_catalog"), 405)
+    status, out, _ = run(t, "config", "--config", str(file), "--workers", "5")
+    t.eq(status, 0, "status of config")
+    t.true("workers: 5\n" in out and "refuse-catalog: true\n" in out, "what is in effect", out)
+    file.write_text("root: data\nlisten: [127.0.0.1:0]\nworkers: some\n")
+    got = run(t, "serve", "--config", str(file))
+    one_sentence(t, got, 2, f"{file}:3:", "workers", "whole number")
+    one_sentence(t, run(t, "serve", "--config", f"{folder}/none.yaml"), 2, "none.yaml")
+
+
+@case("L14", server="")
 def taken_port(t):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

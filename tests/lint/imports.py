@@ -28,6 +28,7 @@ OWNER = {
     "expat.h": "blobstore/s3xml.c",
     "crypt.h": "auth/htpasswd.c",
     "microhttpd.h": "registry/http*",
+    "yaml.h": "registry/config_file.c",
     "archive.h": "registry/archive_*.c",
     "archive_entry.h": "registry/archive_*.c",
 }

@@ -162,8 +162,10 @@ static void test_options_document(void **state)
     read_document("configuration.md", &doc);
     opt_markdown(config_specs, config_spec_count, &table);
     assert_int_equal(buf_err(&table), 0);
-    if (!strstr(buf_c(&doc), buf_c(&table)))
-        fail_msg("docs/configuration.md lacks this table:\n%s", buf_c(&table));
+    if (strstr(buf_c(&doc), buf_c(&table)))
+        return;
+    fprintf(stderr, "%s", buf_c(&table)); /* longer than a message of the test library */
+    fail_msg("docs/configuration.md lacks the table above");
 }
 
 static void test_metrics_document(void **state)
