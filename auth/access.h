@@ -15,6 +15,7 @@
     X(PULL, "pull")                                                                                \
     X(PUSH, "push")                                                                                \
     X(DELETE, "delete")                                                                            \
+    X(ADMIN, "admin") /* settings of a repository */                                               \
     X(CATALOG, "catalog")                                                                          \
     X(HEALTH, "health") /* livez, readyz, metrics */
 

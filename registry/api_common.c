@@ -140,6 +140,11 @@ int api_condition(struct req *r, struct taglog_if *ret)
     return matches == 1 || others == 1;
 }
 
+bool api_is_refusal(int err, const struct repo_refusal *refusal)
+{
+    return err == -ERR_CONDITION || (err == -ERR_DENIED && refusal->tag[0]);
+}
+
 int api_reply_refused(struct req *r, int err, const struct repo_refusal *refusal)
 {
     struct buf body auto_buf = BUF_INIT(OCI_ERROR_BODY_MAX);

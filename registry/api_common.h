@@ -36,6 +36,7 @@ struct str api_etag(const struct digest *d,
  * done by the caller. */
 int api_condition(struct req *r, struct taglog_if *ret) must_check;
 /* The answer of a change that was refused by -ERR_CONDITION or -ERR_DENIED on a tag. */
+bool api_is_refusal(int err, const struct repo_refusal *refusal);
 int api_reply_refused(struct req *r, int err, const struct repo_refusal *refusal);
 
 #define API_CACHE_IMMUTABLE "max-age=31536000, immutable"

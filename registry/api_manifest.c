@@ -246,12 +246,13 @@ int api_manifest_put(struct req *r)
     e = repo_put(repo, &put, &who, &missing, req_detail(r));
     if (e == -ERR_MISSING_REF && missing.len)
         return reply_missing(r, &missing);
-    if (e == -ERR_CONDITION)
+    if (api_is_refusal(e, &refusal))
         return api_reply_refused(r, e, &refusal);
     return e < 0 ? e : reply_put(r, &m, &put.digest, &tags);
 }
 
-/* What a digest names has only one entity tag, so its condition can be judged ahead. */
+/* What a digest names has only one entity tag, so its condition can be judged ahead; what would be
+ * refused without it is told by the change itself. */
 static int delete_manifest(struct req *r, struct repo *repo, const struct digest *d,
                            const struct taglog_if *condition, struct repo_refusal *refusal)
 {
@@ -264,7 +265,7 @@ static int delete_manifest(struct req *r, struct repo *repo, const struct digest
         return err_set(req_detail(r), -ERR_CONDITION,
                        "the manifest is not what the condition asks for");
     }
-    return repo_delete_manifest(repo, d, &who, req_detail(r));
+    return repo_delete_manifest_for(repo, d, &who, refusal, req_detail(r));
 }
 
 static int delete_tag(struct req *r, struct repo *repo, struct str tag,
@@ -299,7 +300,7 @@ int api_manifest_delete(struct req *r)
     if (e == 0)
         e = ref.is_digest ? delete_manifest(r, repo, &ref.digest, &condition, &refusal)
                           : delete_tag(r, repo, ref.tag, &condition, &refusal);
-    if (e == -ERR_CONDITION)
+    if (api_is_refusal(e, &refusal))
         return api_reply_refused(r, e, &refusal);
     return e < 0 ? e : req_reply_empty(r, 202);
 }

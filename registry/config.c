@@ -42,6 +42,9 @@ const struct opt_spec config_specs[] = {
      offsetof(struct config, deep)},
     {"json", OPT_BOOL, NULL, "false", NULL, 0, 0, "fsck: findings and counts as lines of JSON.",
      offsetof(struct config, json)},
+    {"set", OPT_LIST, "KEY=VALUE", NULL, NULL, 0, 0,
+     "settings: what is set, such as immutable=v*,!v0: tags that are neither moved nor removed.",
+     offsetof(struct config, set)},
     {"log-level", OPT_CHOICE, NULL, "info", "debug|info|warn|error", 0, 0,
      "Least severe events that are logged.", offsetof(struct config, log_level)},
 };

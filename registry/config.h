@@ -15,7 +15,8 @@ struct config {
     struct app_refuse refuse;
     int log_level;
     int64_t workers;
-    bool deep, json; /* fsck */
+    bool deep, json;     /* fsck */
+    struct opt_list set; /* settings */
 };
 
 extern const struct opt_spec config_specs[];

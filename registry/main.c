@@ -27,6 +27,10 @@ static const struct command commands[] = {
      "Copies a whole registry between stores (dir:PATH), also while it is served: what is missing "
      "in the destination, verified. Status 0: all of it, 1: something is damaged, or could not.",
      cmd_copy},
+    {"settings", "[--root DIR] NAME [--set KEY=VALUE]",
+     "Prints the settings of a repository as JSON; with --set it changes them first, for all nodes "
+     "at once.",
+     cmd_settings},
     {"version", "", "Prints version, commit, bucket format and libraries.", cmd_version},
     {"man", "", "Prints the manual page (roff).", cmd_man},
     {"help", "", "Prints this.", cmd_help},
