@@ -93,8 +93,9 @@ static void test_words(void **state)
         enum action action;
         const char *word;
     } rows[] = {
-        {ACTION_NONE, ""},         {ACTION_PULL, "pull"},       {ACTION_PUSH, "push"},
-        {ACTION_DELETE, "delete"}, {ACTION_CATALOG, "catalog"}, {ACTION_HEALTH, "health"},
+        {ACTION_NONE, ""},         {ACTION_PULL, "pull"},     {ACTION_PUSH, "push"},
+        {ACTION_ADMIN, "admin"},   {ACTION_DELETE, "delete"}, {ACTION_CATALOG, "catalog"},
+        {ACTION_HEALTH, "health"},
     };
 
     (void)state;
