@@ -6,6 +6,8 @@
 #include "base/opt.h"
 #include "registry/app.h"
 
+#define CONFIG_STALENESS_MAX 60 /* seconds */
+
 struct config {
     const char *root;
     struct opt_list listen;
@@ -13,6 +15,8 @@ struct config {
     bool allow_anonymous_network;
     const char *external_url;
     struct app_refuse refuse;
+    int64_t staleness; /* seconds */
+    struct opt_list override_ahead;
     int log_level;
     int64_t workers;
     bool deep, json;     /* fsck */

@@ -167,6 +167,8 @@ ALL = (
     ("L17", "L", "/livez, /readyz, /metrics"),
     ("L18", "L", "signals end the server in good order"),
     ("L30", "L", "several tags and manifests in one step, all or none"),
+    ("L31", "L", "--staleness: old reads as far as allowed, no change by an old state"),
+    ("L32", "L", "a log whose last entry lies in the future is followed by an override only"),
 )
 
 AUTH = "comes with authentication"
