@@ -120,7 +120,7 @@ def settings_by_command(t):
         one_sentence(t, run(t, *show, "--set", bad), 2, "immutable")
 
 
-@case("R96", "I4", server="")
+@case("R96", "I2", server="")
 def settings_outlive_the_process(t):
     srv = t.serve()
     client = t.at(srv)
