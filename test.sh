@@ -19,7 +19,7 @@ readonly FAILURE_LINES_MAX=60
 readonly BUILD_SECONDS_MAX=600 MESON_SECONDS_MAX=900 API_SECONDS_MAX=600
 readonly FAULT_SECONDS_MAX=900 CLIENTS_SECONDS_MAX=1200 PROXY_SECONDS_MAX=900 GO_SECONDS_MAX=1800
 readonly CONFORMANCE_SECONDS_MAX=1200 SELFTEST_SECONDS_MAX=300
-readonly LOAD_SECONDS_MAX=480 FSCK_SECONDS_MAX=300 COPY_SECONDS_MAX=600
+readonly LOAD_SECONDS_MAX=480 FSCK_SECONDS_MAX=300 COPY_SECONDS_MAX=600 SOAK_SECONDS_MAX=400
 # Beside the fuzzing itself: reading the corpus, replaying a crash.
 readonly FUZZ_SECONDS_BESIDE=60
 
@@ -125,6 +125,11 @@ fsck_suite() { # NAME FOLDER
     suite "$1" "$FSCK_SECONDS_MAX" "$python" "$HERE/tests/fsck/run.py" --stowage "$HERE/$2/stowage"
 }
 
+soak_suite() { # NAME FOLDER SECONDS
+    suite "$1" "$SOAK_SECONDS_MAX" "$python" "$HERE/tests/soak/run.py" \
+        --stowage "$HERE/$2/stowage" --seconds "$3"
+}
+
 quick() {
     if build_suite build-gcc build; then
         meson_suite lint build lint
@@ -139,6 +144,7 @@ quick() {
         fsck_suite fsck build
         [ "$tier" = all ] || copy_suite copy build
         [ "$tier" = all ] || load_suite load build --quick
+        [ "$tier" = all ] || soak_suite soak build 8
     fi
     if build_suite build-asan build-asan -Db_sanitize=address,undefined; then
         meson_suite asan-unit build-asan unit store fuzz-regress
@@ -175,6 +181,11 @@ all() {
     load_suite load build --full
     copy_suite copy build --full
     copy_suite asan-copy build-asan
+    if [ -x "$HERE/build/stowage" ]; then
+        soak_suite soak build 60
+        suite api-slow "$API_SECONDS_MAX" "$python" "$HERE/tests/api/run.py" --slow \
+            --stowage "$HERE/build/stowage" --only of_thousands,of_hundreds
+    fi
     meson_suite sim-all build sim-all
     meson_suite sim-mutants build sim-mutants
     clients

@@ -35,7 +35,9 @@ struct node {
     struct store *store; /* borrowed */
     char id[NODE_ID_LEN + 1];
     char registry[NODE_ID_LEN + 1];
-    atomic_int clock_said; /* enum clock_state that the log was told of */
+    atomic_int clock_said;         /* enum clock_state that the log was told of */
+    const char *const *ahead_logs; /* borrowed: operator's override */
+    size_t ahead_count;
     struct mutex mu;
     struct secrets secrets; /* guarded by mu */
 };
@@ -89,6 +91,20 @@ int node_now(struct node *n, int64_t *ret_ms, struct err_detail *detail)
                        (long long)(off / 1000), ahead > 0 ? "ahead of" : "behind");
     *ret_ms = now;
     return 0;
+}
+
+void node_override_ahead(struct node *n, const char *const *logs, size_t count)
+{
+    n->ahead_logs = logs;
+    n->ahead_count = count;
+}
+
+bool node_overrides_ahead(const struct node *n, struct str log)
+{
+    for (size_t i = 0; i < n->ahead_count; i++)
+        if (str_eq(log, str_of(n->ahead_logs[i])))
+            return true;
+    return false;
 }
 
 /* ---- format */

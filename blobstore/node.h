@@ -30,6 +30,11 @@ struct str node_registry(const struct node *n); /* registry id of `format` */
 #define NODE_CLOCK_MAX_MS  300000
 int node_now(struct node *n, int64_t *ret_ms, struct err_detail *detail) must_check;
 
+/* Logs, by the name in their entries, that take entries although the last one lies in the future
+ * (objlog.h): an operator's override. Borrowed; before anything is committed. */
+void node_override_ahead(struct node *n, const char *const *logs, size_t count);
+bool node_overrides_ahead(const struct node *n, struct str log);
+
 /* Keys derived for a use (one label per use), newest first; index 0 signs. False past the last.
  * Another process may have added a secret: a verifier that fails on all known ones calls
  * node_refresh_secrets and tries once more. */

@@ -400,9 +400,10 @@ static int decide(struct objlog *l, struct attempt *a, struct err_detail *detail
 }
 
 /* Canonical text of an entry after pos (B2). */
-static int build(const struct objlog *l, const struct objlog_pos *pos, int64_t ts, struct str ops,
+static int build(const struct objlog *l, const struct objlog_pos *pos, int64_t now, struct str ops,
                  struct str payload, struct buf *out)
 {
+    int64_t ahead = pos->ts - now;
     struct jw w = JW_INIT(out);
     uint8_t nonce[OBJLOG_ID_BYTES];
     char nonce_hex[2 * OBJLOG_ID_BYTES + 1], prev[OBJLOG_HEX_LEN + 1];
@@ -417,8 +418,10 @@ static int build(const struct objlog *l, const struct objlog_pos *pos, int64_t t
     jw_kstr(&w, "prev", str_of(prev));
     jw_kstr(&w, "node", node_id(l->node));
     jw_kstr(&w, "nonce", str_of(nonce_hex));
-    jw_kint(&w, "ts", ts);
+    jw_kint(&w, "ts", ahead < 0 ? now : pos->ts + 1);
     jw_kint(&w, "gc", 0);
+    if (ahead > OBJLOG_AHEAD_MS) /* an operator's override: told for good (B22) */
+        jw_kint(&w, "ahead", ahead);
     jw_key(&w, "ops");
     jw_raw(&w, ops);
     if (payload.len > 0)
@@ -432,24 +435,27 @@ static int build(const struct objlog *l, const struct objlog_pos *pos, int64_t t
 }
 
 /* What a wrong clock wrote is not followed: the order of times would never come right again
- * (design section 9). */
+ * (design section 9), unless an operator says so. */
 static int check_ahead(struct objlog *l, const struct objlog_pos *pos, int64_t now,
                        struct err_detail *detail)
 {
     int64_t ahead = pos->ts - now;
+    bool overridden = node_overrides_ahead(l->node, buf_str(&l->name));
 
     if (ahead <= OBJLOG_AHEAD_MS) {
         l->ahead = false;
         return 0;
     }
     if (!l->ahead)
-        log_alarm("log.ahead",
+        log_alarm(overridden ? "log.ahead.overridden" : "log.ahead",
                   (const struct log_kv[]){KV_V("log", buf_str(&l->name)), KV_I("seq", pos->seq),
                                           KV_I("ahead_ms", ahead), KV_END});
     l->ahead = true;
-    return err_set(detail, -ERR_NOTCOMMITTED,
-                   "the last entry of log " STR_FMT " lies %lld s ahead of the store's clock",
-                   STR_ARG(str_head(buf_str(&l->name), 120)), (long long)(ahead / 1000));
+    return overridden
+               ? 0
+               : err_set(detail, -ERR_NOTCOMMITTED,
+                         "the last entry of log " STR_FMT " lies %lld s ahead of the store's clock",
+                         STR_ARG(str_head(buf_str(&l->name), 120)), (long long)(ahead / 1000));
 }
 
 /* An entry ready to be sent; what cannot be read back is never committed. */
@@ -467,7 +473,7 @@ static int prepare(struct objlog *l, const struct objlog_pos *pos, struct str op
         r = check_ahead(l, pos, now, detail);
     if (r < 0)
         return r;
-    r = build(l, pos, now > pos->ts ? now : pos->ts + 1, ops, payload, raw);
+    r = build(l, pos, now, ops, payload, raw);
     if (r < 0)
         return r;
     r = objlog_parse(buf_str(raw), buf_str(&l->name), pos->seq + 1, ret, ret_doc, detail);

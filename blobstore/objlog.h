@@ -20,8 +20,9 @@
 #define OBJLOG_OP_MAX        (8u << 20) /* bytes of one operation alone */
 #define OBJLOG_VALID_MS      60000      /* D: a create is sent only within this of its validation */
 #define OBJLOG_DECIDE_MS     20000      /* a commit answers within this, "unknown" if need be */
-#define OBJLOG_AHEAD_MS      300000 /* an entry so far ahead of the store's clock is not followed */
-#define OBJLOG_HASH_BYTES    32
+#define OBJLOG_AHEAD_MS                                                                            \
+    300000 /* an entry so far ahead of the store's clock is not followed, but by an override */
+#define OBJLOG_HASH_BYTES 32
 
 struct objlog;
 

@@ -50,6 +50,7 @@ int replica_new(const struct replica_spec *spec, struct replica **ret)
     r->name_str = copy(r->name, spec->name);
     r->queue_end = &r->queue;
     atomic_init(&r->bytes, sizeof(*r));
+    atomic_init(&r->confirmed_ms, -1);
     log = (struct objlog_spec){
         .prefix = r->prefix_str, .name = r->name_str, .deep = true, .cls = STORE_LOG};
     e = objlog_new(r->node, &log, &r->log);
@@ -258,6 +259,7 @@ static int hold_and_follow(struct replica *r, struct err_detail *detail)
 static void probe(struct replica *r)
 {
     struct err_detail detail = {{0}};
+    int64_t begun_ms = clock_boot_ms();
     uint64_t mine = ++r->probe_begun, seq = r->pos.seq;
     int e;
 
@@ -274,6 +276,7 @@ static void probe(struct replica *r)
         r->probe_detail = detail;
     } else {
         r->probe_done = mine;
+        atomic_store_explicit(&r->confirmed_ms, begun_ms, memory_order_relaxed);
     }
     cond_broadcast(&r->probers);
 }
@@ -308,8 +311,10 @@ int replica_refresh(struct replica *r, struct err_detail *detail)
 
 int replica_refresh_nowait(struct replica *r)
 {
+    int64_t begun_ms = clock_boot_ms();
     uint64_t seq;
     bool refused, stuck;
+    int e;
 
     mutex_lock(&r->mu);
     refused = r->refused < 0;
@@ -318,5 +323,15 @@ int replica_refresh_nowait(struct replica *r)
     mutex_unlock(&r->mu);
     if (refused)
         return -ERR_AGAIN;
-    return stuck ? 0 : objlog_probe(r->log, seq);
+    e = stuck ? 0 : objlog_probe(r->log, seq);
+    if (e == 0)
+        atomic_store_explicit(&r->confirmed_ms, begun_ms, memory_order_relaxed);
+    return e;
+}
+
+bool replica_recent(const struct replica *r, int64_t ms)
+{
+    int64_t at = atomic_load_explicit(&r->confirmed_ms, memory_order_relaxed);
+
+    return at >= 0 && clock_boot_ms() - at <= ms;
 }

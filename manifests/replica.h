@@ -78,6 +78,9 @@ uint64_t replica_seq(const struct replica *r); /* locked: the last applied entry
 int replica_refresh(struct replica *r, struct err_detail *detail) must_check;
 int replica_refresh_nowait(struct replica *r) must_check; /* 0, or -ERR_AGAIN */
 
+/* Was the state the head at a moment not longer ago than this? Any time. */
+bool replica_recent(const struct replica *r, int64_t ms);
+
 size_t replica_bytes(const struct replica *r); /* memory, any time */
 bool replica_dead(const struct replica *r);    /* lost its state (memory): open it anew */
 int replica_writable(struct replica *r,

@@ -21,6 +21,7 @@ struct replica {
     struct str prefix_str, name_str;
     atomic_size_t bytes;
     atomic_bool dead;
+    _Atomic int64_t confirmed_ms; /* begin of a probe that found the state to be the head */
 
     struct mutex mu; /* guards everything below and the owner's state */
     struct objlog_pos pos;

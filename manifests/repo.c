@@ -360,6 +360,11 @@ int repo_refresh_nowait(struct repo *r)
     return replica_refresh_nowait(r->replica);
 }
 
+bool repo_recent(struct repo *r, int64_t ms)
+{
+    return replica_recent(r->replica, ms);
+}
+
 bool repo_exists(struct repo *r)
 {
     bool exists;

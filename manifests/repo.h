@@ -50,6 +50,10 @@ void repo_unrefp(struct repo **r);
 int repo_refresh(struct repo *r, struct err_detail *detail) must_check;
 int repo_refresh_nowait(struct repo *r) must_check; /* 0, or -ERR_AGAIN: on a worker please */
 
+/* Was the state found to be the head at a moment not longer ago than this? nowait. For reads that
+ * may be so old (--staleness); changes never ask. */
+bool repo_recent(struct repo *r, int64_t ms);
+
 /* ---- Queries on the state in memory; nowait. */
 bool repo_exists(struct repo *r); /* its log has an entry */
 struct str repo_name(const struct repo *r);

@@ -1,6 +1,7 @@
 /* Handlers of the routes (registry/routes.def), one file for each resource: api_blob.c,
- * api_upload.c, api_manifest.c, api_list.c (tags, catalog), api_referrers.c, api_node.c (ping,
- * discovery, health, metrics). They translate between HTTP and the domain; contracts in http.h. */
+ * api_upload.c, api_manifest.c, api_list.c (tags, catalog), api_referrers.c, api_settings.c,
+ * api_release.c (several tags in one step), api_node.c (ping, discovery, health, metrics). They
+ * translate between HTTP and the domain; contracts in http.h. */
 #ifndef STOWAGE_REGISTRY_API_H
 #define STOWAGE_REGISTRY_API_H
 
@@ -25,6 +26,13 @@ int api_manifest_get_fast(struct req *r);
 int api_manifest_get(struct req *r);
 int api_manifest_put(struct req *r);
 int api_manifest_delete(struct req *r);
+
+int api_settings_get_fast(struct req *r);
+int api_settings_get(struct req *r);
+int api_settings_put(struct req *r);
+
+#define API_RELEASE_BYTES_MAX (256u << 10) /* of a request to it */
+int api_release(struct req *r);
 
 int api_blob_get_fast(struct req *r);
 int api_blob_get(struct req *r);

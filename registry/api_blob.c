@@ -130,18 +130,30 @@ static int reply_blob(struct req *r, const struct digest *d, const struct blob_i
     return reply_body(r, d, info, ranges, kind == RANGE_SOME ? count : 0);
 }
 
+static int find_blob(struct req *r, struct repo *repo, const struct digest *d, enum waiting waiting,
+                     struct blob_info *ret)
+{
+    return waiting == NO_WAIT ? repo_blob_nowait(repo, d, ret)
+                              : repo_blob(repo, d, ret, req_detail(r));
+}
+
 static int blob_get(struct req *r, enum waiting waiting)
 {
     struct repo *repo auto_repo = NULL;
     struct blob_info info;
     struct digest d;
+    bool strict = true;
     int e = api_path_digest(r, &d);
 
     if (e == 0)
-        e = api_fresh_repo(r, req_target(r)->name, waiting, &repo);
+        e = api_read_repo(r, waiting, &repo, &strict);
     if (e == 0)
-        e = waiting == NO_WAIT ? repo_blob_nowait(repo, &d, &info)
-                               : repo_blob(repo, &d, &info, req_detail(r));
+        e = find_blob(r, repo, &d, waiting, &info);
+    if (e == -ERR_NOTFOUND && !strict) {
+        e = api_confirm(r, repo, waiting);
+        if (e == 0)
+            e = find_blob(r, repo, &d, waiting, &info);
+    }
     return e < 0 ? e : reply_blob(r, &d, &info, waiting);
 }
 

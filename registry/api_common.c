@@ -24,6 +24,26 @@ int api_fresh_repo(struct req *r, struct str name, enum waiting waiting, struct 
     return 0;
 }
 
+int api_read_repo(struct req *r, enum waiting waiting, struct repo **ret, bool *ret_strict)
+{
+    int64_t staleness_ms = req_app(r)->staleness_ms;
+    struct repo *repo auto_repo = NULL;
+
+    *ret_strict = true;
+    if (staleness_ms > 0)
+        repo = repo_cached(req_app(r)->repos, req_target(r)->name);
+    if (!repo || !repo_recent(repo, staleness_ms))
+        return api_fresh_repo(r, req_target(r)->name, waiting, ret);
+    *ret_strict = false;
+    *ret = STEAL(repo);
+    return 0;
+}
+
+int api_confirm(struct req *r, struct repo *repo, enum waiting waiting)
+{
+    return waiting == NO_WAIT ? repo_refresh_nowait(repo) : repo_refresh(repo, req_detail(r));
+}
+
 int api_path_digest(struct req *r, struct digest *ret)
 {
     int e = digest_parse(req_target(r)->reference, ret);
@@ -144,6 +164,11 @@ int api_condition(struct req *r, struct taglog_if *ret)
     if (matches < 0 || others < 0)
         return -ERR_NOMEM;
     return matches == 1 || others == 1;
+}
+
+bool api_is_refusal(int err, const struct repo_refusal *refusal)
+{
+    return err == -ERR_CONDITION || (err == -ERR_DENIED && refusal->tag[0]);
 }
 
 int api_reply_refused(struct req *r, int err, const struct repo_refusal *refusal)

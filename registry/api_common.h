@@ -15,6 +15,12 @@ enum waiting { NO_WAIT, MAY_WAIT };
 int api_fresh_repo(struct req *r, struct str name, enum waiting waiting,
                    struct repo **ret) must_check;
 
+/* The same for reads, which may be answered from a state as old as --staleness allows. What that
+ * one does not hold is not yet missing: *ret_strict false, call api_confirm and look again. */
+int api_read_repo(struct req *r, enum waiting waiting, struct repo **ret,
+                  bool *ret_strict) must_check;
+int api_confirm(struct req *r, struct repo *repo, enum waiting waiting) must_check;
+
 /* The reference of the path as a digest: -ERR_DIGEST when malformed; -ERR_NOTFOUND when of an
  * algorithm not served (R6, R7). */
 int api_path_digest(struct req *r, struct digest *ret) must_check;
@@ -36,6 +42,7 @@ struct str api_etag(const struct digest *d,
  * done by the caller. */
 int api_condition(struct req *r, struct taglog_if *ret) must_check;
 /* The answer of a change that was refused by -ERR_CONDITION or -ERR_DENIED on a tag. */
+bool api_is_refusal(int err, const struct repo_refusal *refusal);
 int api_reply_refused(struct req *r, int err, const struct repo_refusal *refusal);
 
 /* Cache-Control of what never changes; of one caller alone where callers differ (R33). */

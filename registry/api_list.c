@@ -54,13 +54,15 @@ static int tags_list(struct req *r, enum waiting waiting)
                     path auto_buf = BUF_INIT(512);
     struct page p = {JW_INIT(&body), BUF_INIT(QUERY_VALUE_MAX)};
     size_t n = 0;
-    bool more = false;
+    bool more = false, strict = true;
     int e = api_page_size(r, TAGS_PAGE_MAX, TAGS_PAGE_MAX, &n);
 
     if (e == 0)
         e = query_last(r, &last);
     if (e == 0)
-        e = api_fresh_repo(r, req_target(r)->name, waiting, &repo);
+        e = api_read_repo(r, waiting, &repo, &strict);
+    if (e == 0 && !strict && !repo_exists(repo))
+        e = api_confirm(r, repo, waiting);
     if (e == 0 && !repo_exists(repo))
         e = -ERR_NOREPO;
     if (e < 0)

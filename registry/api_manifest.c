@@ -11,15 +11,27 @@
 #define CACHE_BY_TAG "no-cache"
 
 /* ---- Reading. */
-static int find_manifest(struct req *r, struct repo *repo, const struct reference *ref,
-                         struct repo_manifest *ret)
+static int find_manifest(struct repo *repo, const struct reference *ref, struct repo_manifest *ret)
 {
     int e = ref->is_digest ? repo_manifest(repo, &ref->digest, ret) : repo_tag(repo, ref->tag, ret);
 
-    if (e == -ERR_NOTFOUND && !repo_exists(repo))
-        return -ERR_NOREPO;
-    (void)r;
-    return e;
+    return e == -ERR_NOTFOUND && !repo_exists(repo) ? -ERR_NOREPO : e;
+}
+
+static int read_manifest(struct req *r, const struct reference *ref, enum waiting waiting,
+                         struct repo_manifest *ret)
+{
+    struct repo *repo auto_repo = NULL;
+    bool strict;
+    int e = api_read_repo(r, waiting, &repo, &strict);
+
+    if (e < 0)
+        return e;
+    e = find_manifest(repo, ref, ret);
+    if (e == 0 || strict)
+        return e;
+    e = api_confirm(r, repo, waiting);
+    return e < 0 ? e : find_manifest(repo, ref, ret);
 }
 
 static int make_answer(struct req *r, const struct repo_manifest *m, bool by_tag,
@@ -68,7 +80,6 @@ static bool not_modified(struct req *r, const struct digest *d)
 
 static int manifest_get(struct req *r, enum waiting waiting)
 {
-    struct repo *repo auto_repo = NULL;
     struct repo_manifest m;
     struct reference ref;
     struct answer *a;
@@ -78,9 +89,7 @@ static int manifest_get(struct req *r, enum waiting waiting)
         return err_set(req_detail(r), -ERR_DIGEST, "the digest is malformed");
     if (e < 0)
         return -ERR_NOTFOUND; /* no such tag can exist; no such digest is held */
-    e = api_fresh_repo(r, req_target(r)->name, waiting, &repo);
-    if (e == 0)
-        e = find_manifest(r, repo, &ref, &m);
+    e = read_manifest(r, &ref, waiting, &m);
     if (e < 0)
         return e;
     if (not_modified(r, &m.digest))
@@ -246,12 +255,13 @@ int api_manifest_put(struct req *r)
     e = repo_put(repo, &put, &who, &missing, req_detail(r));
     if (e == -ERR_MISSING_REF && missing.len)
         return reply_missing(r, &missing);
-    if (e == -ERR_CONDITION)
+    if (api_is_refusal(e, &refusal))
         return api_reply_refused(r, e, &refusal);
     return e < 0 ? e : reply_put(r, &m, &put.digest, &tags);
 }
 
-/* What a digest names has only one entity tag, so its condition can be judged ahead. */
+/* What a digest names has only one entity tag, so its condition can be judged ahead; what would be
+ * refused without it is told by the change itself. */
 static int delete_manifest(struct req *r, struct repo *repo, const struct digest *d,
                            const struct taglog_if *condition, struct repo_refusal *refusal)
 {
@@ -264,7 +274,7 @@ static int delete_manifest(struct req *r, struct repo *repo, const struct digest
         return err_set(req_detail(r), -ERR_CONDITION,
                        "the manifest is not what the condition asks for");
     }
-    return repo_delete_manifest(repo, d, &who, req_detail(r));
+    return repo_delete_manifest_for(repo, d, &who, refusal, req_detail(r));
 }
 
 static int delete_tag(struct req *r, struct repo *repo, struct str tag,
@@ -299,7 +309,7 @@ int api_manifest_delete(struct req *r)
     if (e == 0)
         e = ref.is_digest ? delete_manifest(r, repo, &ref.digest, &condition, &refusal)
                           : delete_tag(r, repo, ref.tag, &condition, &refusal);
-    if (e == -ERR_CONDITION)
+    if (api_is_refusal(e, &refusal))
         return api_reply_refused(r, e, &refusal);
     return e < 0 ? e : req_reply_empty(r, 202);
 }

@@ -138,12 +138,13 @@ static int referrers(struct req *r, enum waiting waiting)
     struct filter filter auto_of(filter_done) = {.count = 0};
     struct repo *repo auto_repo = NULL;
     struct digest subject;
+    bool strict; /* an empty list is an answer like any other */
     int e = digest_parse(req_target(r)->reference, &subject);
 
     if (e == -ERR_INVAL)
         return err_set(req_detail(r), -ERR_DIGEST, "the digest is malformed");
     if (e == 0)
-        e = api_fresh_repo(r, req_target(r)->name, waiting, &repo);
+        e = api_read_repo(r, waiting, &repo, &strict);
     else
         e = 0; /* an algorithm not served: nothing refers to it here */
     if (e == 0)

@@ -29,6 +29,7 @@ struct app {
     struct answers *answers; /* prepared manifest answers */
     struct work *background;
     struct app_refuse refuse;
+    int64_t staleness_ms; /* how old the state may be that reads are answered from; 0: strict */
     char url_base[APP_URL_BASE_MAX +
                   1]; /* before "/v2/" in Location and Link (R25, R26); mostly empty */
 };

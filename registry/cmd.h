@@ -9,10 +9,11 @@
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 int cmd_serve(const struct config *config, const struct opt_list *args);
-int cmd_export(const struct config *config, const struct opt_list *args); /* NAME:TAG FILE.tar */
-int cmd_import(const struct config *config, const struct opt_list *args); /* FILE.tar NAME:TAG */
-int cmd_fsck(const struct config *config, const struct opt_list *args);   /* [NAME...] */
-int cmd_copy(const struct config *config, const struct opt_list *args);   /* SRC DST */
+int cmd_copy(const struct config *config, const struct opt_list *args);     /* SRC DST */
+int cmd_export(const struct config *config, const struct opt_list *args);   /* NAME:TAG FILE.tar */
+int cmd_import(const struct config *config, const struct opt_list *args);   /* FILE.tar NAME:TAG */
+int cmd_fsck(const struct config *config, const struct opt_list *args);     /* [NAME...] */
+int cmd_settings(const struct config *config, const struct opt_list *args); /* NAME */
 int cmd_version(const struct config *config, const struct opt_list *args);
 int cmd_config(const struct config *config, const struct opt_list *args);
 int cmd_man(const struct config *config, const struct opt_list *args);

@@ -86,6 +86,9 @@ int cmd_serve(const struct config *config, const struct opt_list *args)
     if (e == 0)
         e = app_set_external_url(&app, config->external_url, &why);
     app.refuse = config->refuse;
+    app.staleness_ms = config->staleness * 1000;
+    if (e == 0)
+        node_override_ahead(app.node, config->override_ahead.at, config->override_ahead.count);
     if (e == 0)
         e = serve(&app, config, &stop, &why);
     app_close(&app);

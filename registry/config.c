@@ -33,6 +33,14 @@ const struct opt_spec config_specs[] = {
      "What a pushed manifest may refer to without it being in the repository: nothing, entries of "
      "an index, or anything.",
      offsetof(struct config, references)},
+    {"staleness", OPT_SECONDS, "TIME", "0", NULL, 0, CONFIG_STALENESS_MAX,
+     "Answer reads of tags, manifests, referrers and blobs from a state that was the newest one at "
+     "a moment not longer ago than this; 0: always from the newest.",
+     offsetof(struct config, staleness)},
+    {"override-ahead", OPT_LIST, "NAME", NULL, NULL, 0, 0,
+     "Repository (or catalog) whose log takes entries although its last one lies in the future of "
+     "the store's clock; each such entry is marked.",
+     offsetof(struct config, override_ahead)},
     {"refuse-tag-delete", OPT_BOOL, NULL, "false", NULL, 0, 0, "Refuse to delete tags (405).",
      offsetof(struct config, refuse.tag_delete)},
     {"refuse-manifest-delete", OPT_BOOL, NULL, "false", NULL, 0, 0,
@@ -50,6 +58,9 @@ const struct opt_spec config_specs[] = {
      offsetof(struct config, deep)},
     {"json", OPT_BOOL, NULL, "false", NULL, 0, 0, "fsck: findings and counts as lines of JSON.",
      offsetof(struct config, json)},
+    {"set", OPT_LIST, "KEY=VALUE", NULL, NULL, 0, 0,
+     "settings: what is set, such as immutable=v*,!v0: tags that are neither moved nor removed.",
+     offsetof(struct config, set)},
     {"log-level", OPT_CHOICE, NULL, "info", "debug|info|warn|error", 0, 0,
      "Least severe events that are logged.", offsetof(struct config, log_level)},
 };

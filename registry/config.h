@@ -6,6 +6,8 @@
 #include "base/opt.h"
 #include "registry/app.h"
 
+#define CONFIG_STALENESS_MAX 60 /* seconds */
+
 struct config {
     const char *config_file;
     const char *root;
@@ -14,9 +16,12 @@ struct config {
     struct access_settings access;
     const char *external_url;
     struct app_refuse refuse;
+    int64_t staleness; /* seconds */
+    struct opt_list override_ahead;
     int log_level;
     int64_t workers;
-    bool deep, json; /* fsck */
+    bool deep, json;     /* fsck */
+    struct opt_list set; /* settings */
 };
 
 extern const struct opt_spec config_specs[];

@@ -30,6 +30,10 @@ static const struct command commands[] = {
      cmd_copy},
     {"config", "[OPTION...]", "Prints all settings as they are in effect, as a configuration file.",
      cmd_config},
+    {"settings", "[--root DIR] NAME [--set KEY=VALUE]",
+     "Prints the settings of a repository as JSON; with --set it changes them first, for all nodes "
+     "at once.",
+     cmd_settings},
     {"version", "", "Prints version, commit, bucket format and libraries.", cmd_version},
     {"man", "", "Prints the manual page (roff).", cmd_man},
     {"help", "", "Prints this.", cmd_help},

@@ -29,6 +29,7 @@ static struct code invalid(enum resource resource)
 {
     switch (resource) {
     case RESOURCE_MANIFEST:
+    case RESOURCE_RELEASE:
         return (struct code){"MANIFEST_INVALID", 400};
     case RESOURCE_BLOB:
     case RESOURCE_REFERRERS:
@@ -38,6 +39,7 @@ static struct code invalid(enum resource resource)
         return (struct code){"BLOB_UPLOAD_INVALID", 400};
     case RESOURCE_TAGS:
     case RESOURCE_CATALOG:
+    case RESOURCE_SETTINGS:
         return (struct code){"UNSUPPORTED", 400};
     default:
         return (struct code){"NAME_INVALID", 400};

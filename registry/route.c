@@ -7,6 +7,7 @@
 #include "base/enc.h"
 #include "manifests/manifest.h"
 #include "manifests/name.h"
+#include "manifests/settings.h"
 #include "registry/api.h"
 #include "registry/routes.def"
 
@@ -47,6 +48,16 @@ static bool seg_is(const struct path *p, size_t from_right, const char *word)
     return p->count > from_right && str_eq(p->at[p->count - 1 - from_right], str_of(word));
 }
 
+/* What other registries do not have lies below _stowage/. */
+static enum resource own_resource(const struct path *p)
+{
+    if (seg_is(p, 0, "settings"))
+        return RESOURCE_SETTINGS;
+    if (seg_is(p, 0, "tags"))
+        return RESOURCE_RELEASE;
+    return RESOURCE_NONE;
+}
+
 /* Resource of a path below /v2/, and how many segments at its right end are not the name. */
 static enum resource resource_of(const struct path *p, size_t *ret_tail)
 {
@@ -74,6 +85,8 @@ static enum resource resource_of(const struct path *p, size_t *ret_tail)
         return RESOURCE_REFERRERS;
     if (n >= 4 && seg_is(p, 1, "tags") && seg_is(p, 0, "list"))
         return RESOURCE_TAGS;
+    if (n >= 4 && seg_is(p, 1, "_stowage"))
+        return own_resource(p);
     return RESOURCE_NONE;
 }
 

@@ -166,16 +166,17 @@ ALL = (
     ("L16", "L", "the root can be read and checked by a script"),
     ("L17", "L", "/livez, /readyz, /metrics"),
     ("L18", "L", "signals end the server in good order"),
+    ("L30", "L", "several tags and manifests in one step, all or none"),
+    ("L31", "L", "--staleness: old reads as far as allowed, no change by an old state"),
+    ("L32", "L", "a log whose last entry lies in the future is followed by an override only"),
 )
 
 AUTH = "comes with authentication"
 S3 = "comes with the S3 store: a directory has no URLs to redirect to"
-TAGLOG = "comes with the rules of the tag log"
 
 LATER = {
     "R26": "by configuration: tests/proxy; from a trusted proxy: comes with the token realm",
     **{f"R{n}": AUTH for n in range(111, 119)},
     **{f"R{n}": S3 for n in range(40, 48)},
-    "R96": TAGLOG,
     "R162": "comes with tag history; the draft's shape may still change",
 }

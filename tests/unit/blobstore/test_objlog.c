@@ -621,92 +621,6 @@ static void test_any_call_may_fail(void **state)
     }
 }
 
-/* ---- clocks (design section 9) */
-
-static int64_t store_ahead_ms; /* how far the store's clock is ahead of the node's */
-
-static int shifted_now(struct store *s, int64_t *ret_ms, struct err_detail *detail)
-{
-    (void)s, (void)detail;
-    *ret_ms = clock_wall_ms() + store_ahead_ms;
-    return 0;
-}
-
-static void shift_clock(struct store *s, struct store_ops *storage)
-{
-    *storage = *s->ops;
-    storage->now = shifted_now;
-    s->ops = storage;
-    store_ahead_ms = 0;
-}
-
-/* A node whose clock is wrong by more than five minutes, either way, commits nothing; it goes on
- * when its clock is right. Stamps are the store's. */
-static void test_wrong_node_clock(void **state)
-{
-    static const struct {
-        int64_t ahead_ms;
-        int result;
-    } cases[] = {{0, 0},
-                 {NODE_CLOCK_WARN_MS + 1, 0},
-                 {-NODE_CLOCK_MAX_MS, 0},
-                 {-NODE_CLOCK_MAX_MS - 1, -ERR_NOTCOMMITTED},
-                 {NODE_CLOCK_MAX_MS + 1, -ERR_NOTCOMMITTED},
-                 {INT64_C(400) * 86400 * 1000, -ERR_NOTCOMMITTED}};
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct store *s = mem_store();
-        struct store_ops ops;
-        struct world w = {.s = s, .node = NULL};
-        struct objlog *l auto_objlog = NULL;
-        struct objlog_pos pos = {0};
-        struct err_detail detail = {{0}};
-
-        shift_clock(s, &ops);
-        w.node = open_node(s);
-        l = new_log(&w);
-        store_ahead_ms = cases[i].ahead_ms;
-        assert_int_equal(
-            objlog_append(l, &pos, STR("[\"a\"]"), STR_NONE, clock_boot_ms(), NULL, &detail),
-            cases[i].result);
-        if (cases[i].result == 0)
-            assert_int_equal(pos.ts, clock_wall_ms() + cases[i].ahead_ms);
-        else
-            assert_non_null(strstr(detail.text, "clock of this node"));
-        store_ahead_ms = 0;
-        if (cases[i].result < 0)
-            assert_int_equal(append(l, &pos, "a"), 0);
-        world_close(&w);
-    }
-}
-
-/* An entry from the future is not followed by another until the store's clock is near it. */
-static void test_entry_from_the_future(void **state)
-{
-    struct store *s = mem_store();
-    struct store_ops ops;
-    struct world w = {.s = s, .node = NULL};
-    struct objlog *l auto_objlog = NULL;
-    struct objlog_pos pos = {0};
-    struct err_detail detail = {{0}};
-
-    (void)state;
-    shift_clock(s, &ops);
-    w.node = open_node(s);
-    l = new_log(&w);
-    assert_int_equal(append(l, &pos, "a"), 0);
-    pos.ts += OBJLOG_AHEAD_MS + 1000; /* as its writer's clock had it */
-    assert_int_equal(
-        objlog_append(l, &pos, STR("[\"b\"]"), STR_NONE, clock_boot_ms(), NULL, &detail),
-        -ERR_NOTCOMMITTED);
-    assert_non_null(strstr(detail.text, "ahead of the store's clock"));
-    assert_int_equal(check_log(s, "repos/a", true), 1);
-    fake_time_pass(1000);
-    assert_int_equal(append(l, &pos, "b"), 0);
-    world_close(&w);
-}
-
 /* The answer comes by the caller's deadline. */
 static void test_deadline(void **state)
 {
@@ -751,8 +665,6 @@ int main(void)
         cmocka_unit_test(test_broken_chain_is_read_only),
         cmocka_unit_test(test_time_must_rise),
         cmocka_unit_test(test_any_call_may_fail),
-        cmocka_unit_test(test_wrong_node_clock),
-        cmocka_unit_test(test_entry_from_the_future),
         cmocka_unit_test(test_deadline),
     };
 
