@@ -1,8 +1,10 @@
-/* A fixed pool of worker threads over one bounded queue, first in first out.
+/* A pool of worker threads over one bounded queue, first in first out.
  *
  * Invariants: `queued` is the length of the list from `head`; a thread leaves only when the pool
  * stops and the queue is empty, so an item queued by a running task is seen by the thread that ran
- * the task at the latest. */
+ * the task at the latest. Threads come one by one, when more is queued than threads are idle: most
+ * servers never need them all, and one that is not there costs no memory and no time at the start.
+ */
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -11,7 +13,8 @@
 #include "base/thread.h"
 #include "base/work.h"
 
-#define WORK_THREADS_MAX 1024
+#define WORK_THREADS_MAX   1024
+#define WORK_THREADS_FIRST 2 /* started with the pool */
 
 struct work {
     struct mutex mu;
@@ -19,9 +22,21 @@ struct work {
     struct work_item *head, **tail; /* guarded by mu */
     atomic_uint queued;             /* written under mu, read without */
     bool stopping;                  /* guarded by mu */
-    unsigned queue_max, started;
+    const char *name;
+    unsigned queue_max, threads_max;
+    unsigned started, idle; /* guarded by mu */
     struct thread threads[];
 };
+
+static void worker(void *arg);
+
+/* With mu held: one thread more when all are busy. Without it the item waits for one of them. */
+static void grow(struct work *w)
+{
+    if (!w->stopping && w->started < w->threads_max && work_queued(w) > w->idle &&
+        thread_start(&w->threads[w->started], w->name, worker, w) == 0)
+        w->started++;
+}
 
 /* With mu held. */
 static void push(struct work *w, struct work_item *item)
@@ -32,6 +47,7 @@ static void push(struct work *w, struct work_item *item)
     atomic_fetch_add_explicit(&w->queued, 1, memory_order_relaxed);
     metric_add(METRIC_worker_queue, 1);
     cond_signal(&w->more);
+    grow(w);
 }
 
 /* With mu held; NULL when the queue is empty. */
@@ -64,7 +80,9 @@ static void worker(void *arg)
         } else if (w->stopping) {
             break;
         } else {
+            w->idle++;
             cond_wait(&w->more, &w->mu);
+            w->idle--;
         }
     }
     mutex_unlock(&w->mu);
@@ -81,14 +99,19 @@ int work_new(const char *name, unsigned threads, unsigned queue_max, struct work
     mutex_init(&w->mu);
     cond_init(&w->more);
     w->tail = &w->head;
+    w->name = name;
     w->queue_max = queue_max;
-    for (; w->started < threads; w->started++) {
-        int r = thread_start(&w->threads[w->started], name, worker, w);
+    w->threads_max = threads;
+    for (unsigned i = 0; i < threads && i < WORK_THREADS_FIRST; i++) {
+        int r = thread_start(&w->threads[i], name, worker, w);
 
         if (r < 0) {
             work_free(w);
             return r;
         }
+        mutex_lock(&w->mu); /* those that run already may be reading */
+        w->started++;
+        mutex_unlock(&w->mu);
     }
     *ret = w;
     return 0;

@@ -1,5 +1,6 @@
-/* A fixed pool of worker threads with a bounded queue. Tasks run straight-line code that may block
- * on the store; no task waits for another that has not started. */
+/* A pool of worker threads, started as they are needed up to a fixed number, with a bounded queue.
+ * Tasks run straight-line code that may block on the store; no task waits for another that has not
+ * started. */
 #ifndef STOWAGE_BASE_WORK_H
 #define STOWAGE_BASE_WORK_H
 
@@ -13,6 +14,7 @@ struct work_item {
     struct work_item *next; /* of the pool */
 };
 
+/* threads: at most; name is borrowed. */
 int work_new(const char *name, unsigned threads, unsigned queue_max, struct work **ret) must_check;
 /* -ERR_BUSY when the queue is full (answer 503 + Retry-After). Any thread, never blocks. */
 int work_submit(struct work *w, struct work_item *item) must_check;

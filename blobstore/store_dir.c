@@ -20,6 +20,7 @@ static void dir_free(struct store *s)
     fd_closep(&sd->tmp);
     fd_closep(&sd->stream);
     fd_closep(&sd->now_fd);
+    dir_syncs_done(&sd->syncs);
     mutex_done(&sd->now_mu);
     free(sd);
 }
@@ -167,13 +168,13 @@ static int dir_open(struct store *s, struct str key, struct store_object *ret,
 
 /* ---- Writing. */
 
-static int fill(struct dir_file *f, enum store_class cls, struct str bytes,
-                const struct dir_path *p, struct err_detail *detail)
+static int fill(struct store_dir *sd, const struct dir_file *f, enum store_class cls,
+                struct str bytes, const struct dir_path *p, struct err_detail *detail)
 {
     int r = fd_write_all(f->fd, bytes);
 
     if (r == 0 && cls != STORE_HINT)
-        r = dir_sync_bytes(f->fd);
+        r = dir_share_bytes(sd, f->fd);
     return r < 0 ? err_set(detail, r, "cannot write %s: %s", p->at, err_text(r)) : 0;
 }
 
@@ -195,7 +196,7 @@ static int dir_create(struct store *s, struct str key, enum store_class cls, str
     r = dir_file_temporary(sd, &f, detail);
     if (r < 0)
         return r;
-    r = fill(&f, cls, bytes, &p, detail);
+    r = fill(sd, &f, cls, bytes, &p, detail);
     if (r == 0)
         r = dir_file_link(sd, &f, &p, cls, detail);
     if (r == 0)
@@ -237,7 +238,7 @@ static int dir_put(struct store *s, struct str key, enum store_class cls, struct
     dir_path_init(&p, key);
     int r = dir_file_named(sd->tmp, NULL, &f, detail);
     if (r == 0)
-        r = fill(&f, cls, bytes, &p, detail);
+        r = fill(sd, &f, cls, bytes, &p, detail);
     return r < 0 ? r : put_file(sd, &f, &p, cls, detail);
 }
 
@@ -446,6 +447,8 @@ static int open_all(struct store_dir *sd, const char *root, const struct dir_opt
     if (r < 0)
         return r;
 
+    if (!options->no_syncfs)
+        dir_syncs_open(&sd->syncs, sd->root);
     sd->openat2 = true;
     int fd auto_fd = dir_openat(sd, "", O_RDONLY | O_DIRECTORY);
     sd->openat2 = fd >= 0 && !options->no_openat2;
@@ -559,6 +562,7 @@ int store_dir_new_with(const char *root, const struct dir_options *options, stru
     sd->store.ops = &dir_ops;
     sd->root = sd->tmp = sd->stream = sd->now_fd = -1;
     mutex_init(&sd->now_mu);
+    dir_syncs_init(&sd->syncs);
     rand_bytes(sd->seed, sizeof(sd->seed));
     int r =
         options->read_only ? open_looking(sd, root, detail) : open_all(sd, root, options, detail);

@@ -208,20 +208,30 @@ int dir_link_make(struct store_dir *sd, struct dir_file *f, const struct dir_pat
     return err_set(detail, -ERR_IO, "cannot link %s: its folder keeps vanishing", p->at);
 }
 
-int dir_link_settle(struct store_dir *sd, const struct dir_path *p, enum store_class cls,
-                    struct dir_link *l, struct err_detail *detail)
+bool dir_link_unsynced(const struct store_dir *sd, const struct dir_path *p, enum store_class cls,
+                       const struct dir_link *l)
 {
-    int folder auto_fd = fd_steal(&l->folder);
+    return dir_class_durable(cls) && !(l->seen && dir_known(sd, p, &l->st));
+}
 
-    if (dir_class_durable(cls) && !(l->seen && dir_known(sd, p, &l->st))) {
-        dir_sync_entries(folder);
-        /* Its own folder first: that is mostly the one wait, and what is above went with it. */
-        if (dir_sync_ancestors(sd, p, detail) < 0)
-            return -ERR_UNKNOWN;
-    }
+int dir_link_settled(struct store_dir *sd, const struct dir_path *p, enum store_class cls,
+                     struct dir_link *l, struct err_detail *detail)
+{
+    fd_closep(&l->folder);
+    if (dir_link_unsynced(sd, p, cls, l) && dir_sync_ancestors(sd, p, detail) < 0)
+        return -ERR_UNKNOWN;
     if (l->seen)
         dir_remember(sd, p, &l->st);
     return 0;
+}
+
+int dir_link_settle(struct store_dir *sd, const struct dir_path *p, enum store_class cls,
+                    struct dir_link *l, struct err_detail *detail)
+{
+    /* Its own folder first: that is mostly the one wait, and what is above went with it. */
+    if (dir_link_unsynced(sd, p, cls, l))
+        dir_share_entries(sd, l->folder);
+    return dir_link_settled(sd, p, cls, l, detail);
 }
 
 int dir_file_link(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,

@@ -12,7 +12,9 @@
  *       this process believes can be trusted. Only "no space" on a file that has no name yet is an
  *       error like others.
  *   D5  "Exists" is answered after a sync of the directory and its ancestors, unless this process
- *       knows that very inode durable under that key. */
+ *       knows that very inode durable under that key.
+ *   D6  Where one sync of everything that was written before it began is known to be no less than
+ *       the single ones, it stands for those of all who wait (store_dir_sync.c). */
 #ifndef STOWAGE_BLOBSTORE_STORE_DIR_INTERNAL_H
 #define STOWAGE_BLOBSTORE_STORE_DIR_INTERNAL_H
 
@@ -20,8 +22,8 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#include "base/event.h"
 #include "base/fd.h"
-#include "base/thread.h"
 #include "blobstore/store_ops.h"
 
 #define DIR_KNOWN_OBJECTS 65536 /* slots, 8 bytes each */
@@ -31,8 +33,21 @@
 
 /* What a test may leave out, to run the ways of older kernels and other file systems. */
 struct dir_options {
-    bool no_openat2, no_tmpfile;
+    bool no_openat2, no_tmpfile, no_syncfs;
     bool read_only; /* nothing is made, changed, swept or synced; writes are refused */
+};
+
+struct dir_sync_wait;
+
+/* Who waits for a sync that is shared. */
+struct dir_syncs {
+    struct mutex mu;
+    struct dir_sync_wait *queue, **queue_end; /* of the next; guarded by mu, with the next two */
+    bool leading;                             /* one is being made */
+    unsigned alone;                           /* syncs that are being made by themselves */
+    int meminfo;                              /* -1: nothing is shared here */
+    int64_t rest_until_ms, looked_ms;         /* the leader's, with the next */
+    bool little;                              /* was unwritten when it looked */
 };
 
 struct store_dir {
@@ -42,6 +57,7 @@ struct store_dir {
     bool tmpfile;          /* O_TMPFILE and linking it through /proc work here */
     bool read_only;        /* no .tmp, no .stream, durability is nobody's question */
     uint64_t seed[2];      /* of the hashes below */
+    struct dir_syncs syncs;
     struct mutex now_mu;
     int now_fd;           /* a nameless file whose mtime is the store's clock */
     int64_t now_store_ms; /* guarded by now_mu, with the next; 0 = never asked */
@@ -83,6 +99,22 @@ void store_dir_fatal(const char *call, int errno_value) __attribute__((noreturn)
 
 int dir_sync_bytes(int fd) must_check; /* 0 or -ERR_NOSPACE */
 void dir_sync_entries(int fd);         /* of a folder */
+
+/* ---- store_dir_sync.c: the same, shared with others (D6). */
+
+extern int (*store_dir_call_syncfs)(int fd);
+void dir_syncs_init(struct dir_syncs *s); /* nothing is shared */
+void dir_syncs_open(struct dir_syncs *s, int root);
+void dir_syncs_done(struct dir_syncs *s);
+int dir_share_bytes(struct store_dir *sd, int fd) must_check; /* of a small new file */
+void dir_share_entries(struct store_dir *sd, int fd); /* of a folder that one was linked into */
+/* For several at once: true when they are synced. False: the caller syncs them, then says that it
+ * has. */
+bool dir_share_begin(struct store_dir *sd) must_check;
+void dir_share_end(struct store_dir *sd);
+/* One sync of everything on the file system, however long that takes; false when that is not as
+ * good here, or failed. */
+bool dir_sync_all(struct store_dir *sd) must_check;
 
 /* Says what failed and returns the error of errno_value. */
 int dir_error(struct err_detail *detail, int errno_value, const char *what, const char *path);
@@ -141,6 +173,11 @@ int dir_link_make(struct store_dir *sd, struct dir_file *f, const struct dir_pat
                   struct dir_link *ret, struct err_detail *detail) must_check;
 int dir_link_settle(struct store_dir *sd, const struct dir_path *p, enum store_class cls,
                     struct dir_link *l, struct err_detail *detail) must_check;
+/* Whether that takes a sync of its folder; and the rest, after that was made. */
+bool dir_link_unsynced(const struct store_dir *sd, const struct dir_path *p, enum store_class cls,
+                       const struct dir_link *l);
+int dir_link_settled(struct store_dir *sd, const struct dir_path *p, enum store_class cls,
+                     struct dir_link *l, struct err_detail *detail) must_check;
 /* Both at once. */
 int dir_file_link(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,
                   enum store_class cls, struct err_detail *detail) must_check;

@@ -1,8 +1,8 @@
 /* Directory backend: many operations at once. Questions for existence whose answers need a sync
- * (D5) are gathered: from BULK_SYNCS on, one sync of the whole file system costs less than one of
- * each folder, as when a manifest of thousands of layers is checked by a process that has just been
- * started. Creates go together in steps (files written, files synced, links,
- * folders synced), so that one journal commit mostly serves all syncs of a step. */
+ * (D5) are gathered: from BULK_SYNCS on, one sync of the whole file system (D6) costs less than one
+ * of each folder, as when a manifest of thousands of layers is checked by a process that has just
+ * been started. Creates go together in steps (files written, files synced, links, folders synced),
+ * so that one sync, or one journal commit, mostly serves all of a step. */
 #include "blobstore/store_dir_internal.h"
 
 #include <fcntl.h>
@@ -28,19 +28,20 @@ static void ask_in_bulk(struct store_dir *sd, struct store_op *ops, size_t count
 {
     struct stat *seen auto_free = calloc(count, sizeof(*seen));
     struct dir_path p;
+    struct stat root;
 
-    if (seen == NULL)
+    if (seen == NULL || fstat(sd->root, &root) < 0)
         return;
     for (size_t i = 0; i < count; i++) {
         if (!is_open_question(&ops[i]))
             continue;
         dir_path_init(&p, ops[i].key);
-        if (look_safely(sd, &p, &seen[i]) < 0)
+        /* What lies on another file system was not linked there by us, nor synced by this. */
+        if (look_safely(sd, &p, &seen[i]) < 0 || seen[i].st_dev != root.st_dev)
             seen[i].st_nlink = 0;
     }
-    /* Its failure may be another's, so it decides nothing: each folder is then synced by itself. */
-    if (syncfs(sd->root) < 0)
-        return;
+    if (!dir_sync_all(sd))
+        return; /* each folder is then synced by itself */
     for (size_t i = 0; i < count; i++) {
         if (!is_open_question(&ops[i]) || seen[i].st_nlink == 0)
             continue;
@@ -85,20 +86,57 @@ static bool goes_on(const struct create *c)
     return c->file.fd >= 0 && c->op->result == 0;
 }
 
+static bool file_unsynced(const struct create *c)
+{
+    return goes_on(c) && c->op->cls != STORE_HINT;
+}
+
+static void sync_files(struct store_dir *sd, struct create *group, size_t count)
+{
+    size_t files = 0;
+
+    for (size_t i = 0; i < count; i++)
+        files += file_unsynced(&group[i]);
+    if (files == 0 || dir_share_begin(sd))
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (file_unsynced(&group[i]))
+            group[i].op->result = dir_sync_bytes(group[i].file.fd);
+    dir_share_end(sd);
+}
+
+static bool folder_unsynced(const struct store_dir *sd, const struct create *c)
+{
+    return c->link.folder >= 0 && dir_link_unsynced(sd, &c->path, c->op->cls, &c->link);
+}
+
+static void sync_folders(struct store_dir *sd, struct create *group, size_t count)
+{
+    size_t folders = 0;
+
+    for (size_t i = 0; i < count; i++)
+        folders += folder_unsynced(sd, &group[i]);
+    if (folders == 0 || dir_share_begin(sd))
+        return;
+    for (size_t i = 0; i < count; i++)
+        if (folder_unsynced(sd, &group[i]))
+            dir_sync_entries(group[i].link.folder);
+    dir_share_end(sd);
+}
+
 static void create_group(struct store *s, struct create *group, size_t count)
 {
     struct store_dir *sd = dir_of(s);
 
     for (size_t i = 0; i < count; i++)
         create_write(s, &group[i]);
-    for (struct create *c = group; c < group + count; c++)
-        if (goes_on(c) && c->op->cls != STORE_HINT)
-            c->op->result = dir_sync_bytes(c->file.fd);
+    sync_files(sd, group, count);
     for (struct create *c = group; c < group + count; c++)
         if (goes_on(c))
             c->op->result = dir_link_make(sd, &c->file, &c->path, &c->link, NULL);
+    sync_folders(sd, group, count);
     for (struct create *c = group; c < group + count; c++) {
-        if (c->link.folder >= 0 && dir_link_settle(sd, &c->path, c->op->cls, &c->link, NULL) < 0)
+        if (c->link.folder >= 0 && dir_link_settled(sd, &c->path, c->op->cls, &c->link, NULL) < 0)
             c->op->result = -ERR_UNKNOWN;
         dir_file_drop(&c->file);
     }

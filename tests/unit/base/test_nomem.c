@@ -132,7 +132,7 @@ static void every_failure_is_reported(void **state)
     } cases[] = {
         {"buf", use_buf, 3},    {"omap", use_omap, 21},
         {"json", use_json, 20}, {"json_dump", use_json_dump, 2},
-        {"work", use_work, 4},
+        {"work", use_work, 3},
     };
 
     (void)state;

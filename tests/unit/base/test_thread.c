@@ -204,11 +204,13 @@ static void v_wake(struct cond *c, bool all)
     calls[all ? WAKE_ALL : WAKE_ONE]++;
 }
 
+static size_t start_max;
+
 static int v_start(struct thread *t, const char *name, void (*fn)(void *), void *arg)
 {
     size_t n = calls[START]++;
 
-    if (n == ARRAY_LEN(started) || !name[0])
+    if (n >= start_max || !name[0])
         return -ERR_NOMEM;
     started[n].fn = fn;
     started[n].arg = arg;
@@ -258,6 +260,7 @@ static int install(void **state)
     (void)state;
     memset(calls, 0, sizeof(calls));
     virtual_ns = 0;
+    start_max = ARRAY_LEN(started);
     sched_install(&virtual_ops);
     return 0;
 }
@@ -355,9 +358,31 @@ static void a_pool_that_cannot_start_is_no_pool(void **state)
     struct work *w = NULL;
 
     (void)state;
+    start_max = 1;
     assert_int_equal(work_new("pool", 9, 1, &w), -ERR_NOMEM);
     assert_null(w);
-    assert_int_equal(calls[JOIN], 8);
+    assert_int_equal(calls[JOIN], 1);
+}
+
+/* What cannot be started when it is needed is missed, not fatal. */
+static void a_pool_that_cannot_grow_works(void **state)
+{
+    struct work_item items[3];
+    struct work *w = NULL;
+
+    (void)state;
+    ran = 0;
+    start_max = 3;
+    assert_int_equal(work_new("pool", 9, 10, &w), 0);
+    assert_int_equal(calls[START], 2);
+    for (size_t i = 0; i < ARRAY_LEN(items); i++) {
+        items[i].fn = run_item;
+        assert_int_equal(work_submit(w, &items[i]), 0);
+    }
+    assert_int_equal(calls[START], 5); /* none is idle: each asks for one */
+    work_free(w);
+    assert_int_equal(ran, 3);
+    assert_int_equal(calls[JOIN], 3);
 }
 
 int main(void)
@@ -371,6 +396,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(locks_and_threads_are_scheduled, install, uninstall),
         cmocka_unit_test_setup_teardown(pools_are_scheduled, install, uninstall),
         cmocka_unit_test_setup_teardown(a_pool_that_cannot_start_is_no_pool, install, uninstall),
+        cmocka_unit_test_setup_teardown(a_pool_that_cannot_grow_works, install, uninstall),
     };
 
     return cmocka_run_group_tests_name("thread", tests, NULL, NULL);

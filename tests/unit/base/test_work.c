@@ -216,6 +216,27 @@ static void freeing_finishes_continuations(void **state)
     work_free(NULL);
 }
 
+/* As many threads as tasks that wait, up to the number asked for. */
+static void grows_as_needed(void **state)
+{
+    struct work_item items[8];
+    struct work *w = NULL;
+
+    (void)state;
+    close_gate();
+    assert_int_equal(work_new("growing", 6, ARRAY_LEN(items), &w), 0);
+    for (size_t i = 0; i < ARRAY_LEN(items); i++) {
+        items[i].fn = wait_at_gate;
+        assert_int_equal(work_submit(w, &items[i]), 0);
+    }
+    await_workers(6);
+    assert_int_equal(work_queued(w), 2);
+    open_gate();
+    work_free(w);
+    assert_int_equal(atomic_load(&ran), ARRAY_LEN(items));
+    remove_gate();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +244,7 @@ int main(void)
         cmocka_unit_test(full_queue_refuses_but_continues),
         cmocka_unit_test(first_in_first_out),
         cmocka_unit_test(freeing_finishes_continuations),
+        cmocka_unit_test(grows_as_needed),
     };
 
     return cmocka_run_group_tests_name("work", tests, NULL, NULL);

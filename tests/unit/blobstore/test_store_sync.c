@@ -145,7 +145,10 @@ static void test_many_foreign_objects(void **state)
         assert_int_equal(ops[i].result, 0);
         assert_int_equal(ops[i].info.size, 1);
     }
-    assert_true(syncs.folders <= 3); /* of the symbolic link */
+    if (dir_of(other)->syncs.meminfo >= 0)
+        assert_true(syncs.folders <= 3); /* of the symbolic link */
+    else
+        print_message("missing: a file system whose syncs can be shared\n");
     memset(&syncs, 0, sizeof(syncs));
     store_run(other, ops + 1, MANY - 1);
     expect_syncs(0, 0);

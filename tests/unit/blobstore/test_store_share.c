@@ -1,0 +1,247 @@
+/* The directory store: syncs that many creates share (rule D6). The system calls are replaced by
+ * slow ones that keep a record, so the file system below does not matter. */
+#include "store_suite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "blobstore/store_dir_internal.h"
+
+#define WRITERS   24
+#define ROUNDS    4
+#define SYNC_MS   5
+#define CALLS_MAX 4096
+
+/* ---- A record of syncs: when each began and ended, by one counter for all. */
+
+struct call {
+    unsigned begun, ended;
+    bool shared;
+};
+
+static struct call calls[CALLS_MAX];
+static atomic_uint call_count, moment, of_all, of_one;
+static int syncfs_errno, syncfs_ms;
+
+static int record(bool shared)
+{
+    unsigned i = atomic_fetch_add(&call_count, 1);
+
+    assert_true(i < CALLS_MAX);
+    calls[i].shared = shared;
+    calls[i].begun = atomic_fetch_add(&moment, 1);
+    clock_sleep_ms(shared ? syncfs_ms : SYNC_MS);
+    errno = syncfs_errno;
+    if (shared && syncfs_errno != 0)
+        return -1; /* never counted as ended */
+    calls[i].ended = atomic_fetch_add(&moment, 1);
+    atomic_fetch_add(shared ? &of_all : &of_one, 1);
+    return 0;
+}
+
+static int sync_one(int fd)
+{
+    (void)fd;
+    return record(false);
+}
+
+static int sync_all(int fd)
+{
+    (void)fd;
+    return record(true);
+}
+
+static void forget(void)
+{
+    memset(calls, 0, sizeof(calls));
+    atomic_store(&call_count, 0);
+    atomic_store(&of_all, 0);
+    atomic_store(&of_one, 0);
+    syncfs_errno = 0;
+    syncfs_ms = SYNC_MS;
+}
+
+static int setup(void **state)
+{
+    int r = bench_setup(state);
+    struct bench *t = *state;
+    struct dir_syncs *s = &dir_of(t->s)->syncs;
+
+    /* Offered, whatever lies below; and little is unwritten, for ever. */
+    if (s->meminfo < 0)
+        s->meminfo = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    s->little = true;
+    s->looked_ms = INT64_MAX / 2;
+    for (unsigned i = 0; i < WRITERS; i++) { /* folders that are known */
+        char key[32];
+        snprintf(key, sizeof(key), "a/%u/0", i);
+        assert_int_equal(bench_create(t->s, key, "x"), 0);
+    }
+    forget();
+    store_dir_call_fdatasync = store_dir_call_fsync = sync_one;
+    store_dir_call_syncfs = sync_all;
+    return r;
+}
+
+static int teardown(void **state)
+{
+    store_dir_call_fdatasync = fdatasync;
+    store_dir_call_fsync = fsync;
+    store_dir_call_syncfs = syncfs;
+    return bench_teardown(state);
+}
+
+/* ---- Writers. */
+
+struct writer {
+    struct store *store;
+    unsigned name;
+    bool two; /* two objects in one call */
+    int failed;
+    struct {
+        unsigned begun, ended;
+    } made[ROUNDS];
+};
+
+static int create_two(struct store *s, struct str a, struct str b)
+{
+    struct store_op ops[2] = {
+        {.kind = STORE_OP_CREATE, .key = a, .cls = STORE_RECORD, .bytes = STR("x")},
+        {.kind = STORE_OP_CREATE, .key = b, .cls = STORE_LINK, .bytes = STR_NONE}};
+
+    store_run(s, ops, 2);
+    return ops[0].result < 0 ? ops[0].result : ops[1].result;
+}
+
+static void write_objects(void *arg)
+{
+    struct writer *w = arg;
+    char key[32], other[32];
+
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        snprintf(key, sizeof(key), "a/%u/%u", w->name, i + (w->two ? 200 : 1));
+        snprintf(other, sizeof(other), "a/%u/%u", (w->name + 1) % WRITERS, i + 100);
+        w->made[i].begun = atomic_fetch_add(&moment, 1);
+        w->failed +=
+            (w->two ? create_two(w->store, str_of(key), str_of(other))
+                    : store_create(w->store, str_of(key), STORE_RECORD, STR("x"), NULL)) < 0;
+        w->made[i].ended = atomic_fetch_add(&moment, 1);
+    }
+}
+
+/* A create has waited for two syncs, one for its bytes and after that one for its folder: each
+ * began in its time, and the second when the first was over. Nobody may count on a sync that had
+ * begun before he asked. */
+static bool two_in_turn(unsigned begun, unsigned ended)
+{
+    unsigned first = UINT32_MAX;
+
+    for (unsigned i = 0; i < atomic_load(&call_count); i++)
+        if (calls[i].begun > begun && calls[i].ended > 0 && calls[i].ended < first)
+            first = calls[i].ended;
+    for (unsigned i = 0; i < atomic_load(&call_count); i++)
+        if (calls[i].begun > first && calls[i].ended > 0 && calls[i].ended < ended)
+            return true;
+    return false;
+}
+
+static void write_together(struct store *s, unsigned count, bool two)
+{
+    struct writer writers[WRITERS];
+    struct thread threads[WRITERS];
+
+    for (unsigned i = 0; i < count; i++) {
+        writers[i] = (struct writer){.store = s, .name = i, .two = two};
+        assert_int_equal(thread_start(&threads[i], "writer", write_objects, &writers[i]), 0);
+    }
+    for (unsigned i = 0; i < count; i++)
+        thread_join(&threads[i]);
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(writers[i].failed, 0);
+        for (unsigned k = 0; k < ROUNDS; k++)
+            assert_true(two_in_turn(writers[i].made[k].begun, writers[i].made[k].ended));
+    }
+}
+
+static void many_share(void **state)
+{
+    struct bench *t = *state;
+
+    write_together(t->s, WRITERS, false);
+    assert_true(atomic_load(&of_all) > 0);
+    /* One by one it would be two for each. */
+    assert_true(atomic_load(&of_all) + atomic_load(&of_one) < WRITERS * ROUNDS);
+    forget();
+    write_together(t->s, WRITERS, true);
+    assert_true(atomic_load(&of_all) + atomic_load(&of_one) < 2 * WRITERS * ROUNDS);
+}
+
+static void one_does_not(void **state)
+{
+    struct bench *t = *state;
+
+    write_together(t->s, 1, false);
+    assert_int_equal(atomic_load(&of_all), 0);
+    assert_int_equal(atomic_load(&of_one), 2 * ROUNDS);
+}
+
+/* Another's failure: everybody syncs by himself, and for a while it is not tried again. */
+static void a_failure_decides_nothing(void **state)
+{
+    struct bench *t = *state;
+    unsigned tried = 0;
+
+    syncfs_errno = EIO;
+    write_together(t->s, WRITERS, false);
+    for (unsigned i = 0; i < atomic_load(&call_count); i++)
+        tried += calls[i].shared;
+    assert_int_equal(tried, 1);
+    assert_int_equal(atomic_load(&of_one), 2 * WRITERS * ROUNDS);
+}
+
+static void a_slow_one_is_not_repeated(void **state)
+{
+    struct bench *t = *state;
+
+    syncfs_ms = 300;
+    write_together(t->s, WRITERS, false);
+    assert_int_equal(atomic_load(&of_all), 1);
+}
+
+static void not_while_much_is_unwritten(void **state)
+{
+    struct bench *t = *state;
+
+    dir_of(t->s)->syncs.little = false;
+    write_together(t->s, WRITERS, false);
+    assert_int_equal(atomic_load(&of_all), 0);
+    assert_int_equal(atomic_load(&of_one), 2 * WRITERS * ROUNDS);
+}
+
+static void not_where_it_is_not_known_to_be_as_good(void **state)
+{
+    struct bench *t = *state;
+
+    fd_closep(&dir_of(t->s)->syncs.meminfo);
+    write_together(t->s, WRITERS, false);
+    assert_int_equal(atomic_load(&of_all), 0);
+    assert_int_equal(atomic_load(&of_one), 2 * WRITERS * ROUNDS);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(many_share, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_does_not, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failure_decides_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_slow_one_is_not_repeated, setup, teardown),
+        cmocka_unit_test_setup_teardown(not_while_much_is_unwritten, setup, teardown),
+        cmocka_unit_test_setup_teardown(not_where_it_is_not_known_to_be_as_good, setup, teardown),
+    };
+
+    return cmocka_run_group_tests_name("store_share", tests, NULL, NULL);
+}
