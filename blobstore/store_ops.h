@@ -32,6 +32,7 @@ struct store_ops {
                        struct err_detail *d);
     int (*stream_write)(struct store_stream *st, struct str bytes, struct err_detail *d);
     uint64_t (*stream_size)(const struct store_stream *st);
+    uint64_t (*stream_safe)(const struct store_stream *st); /* NULL: everything */
     int (*stream_save)(struct store_stream *st, struct buf *ret_state, struct err_detail *d);
     int (*stream_resume)(struct store *s, struct str key, struct str state, uint64_t size,
                          struct store_stream **ret, struct err_detail *d);
