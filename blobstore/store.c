@@ -138,7 +138,8 @@ void store_run(struct store *s, struct store_op *ops, size_t count)
             op->result = store_head(s, op->key, &op->info, NULL);
             break;
         case STORE_OP_GET:
-            op->result = store_get(s, op->key, 0, STORE_WHOLE, op->out, NULL);
+            op->result = store_get(s, op->key, op->offset, op->len > 0 ? op->len : STORE_WHOLE,
+                                   op->out, NULL);
             break;
         case STORE_OP_CREATE:
             op->result = store_create(s, op->key, op->cls, op->bytes, NULL);

@@ -90,7 +90,8 @@ struct store_op {
     struct str key;
     enum store_class cls;
     struct str bytes;       /* create */
-    struct buf *out;        /* get: all of the object, as store_get with STORE_WHOLE */
+    uint64_t offset, len;   /* get: as of store_get; len 0 = STORE_WHOLE */
+    struct buf *out;        /* get */
     struct store_info info; /* head: result */
     int result;
 };

@@ -141,7 +141,8 @@ void dir_run(struct store *s, struct store_op *ops, size_t count)
         else if (together == 0 && op->kind == STORE_OP_CREATE)
             op->result = store_create(s, op->key, op->cls, op->bytes, NULL);
         else if (op->kind == STORE_OP_GET)
-            op->result = store_get(s, op->key, 0, STORE_WHOLE, op->out, NULL);
+            op->result = store_get(s, op->key, op->offset, op->len > 0 ? op->len : STORE_WHOLE,
+                                   op->out, NULL);
         else if (op->kind == STORE_OP_REMOVE)
             op->result = store_remove(s, op->key, op->cls, NULL);
     }

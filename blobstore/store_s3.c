@@ -206,7 +206,7 @@ static void op_init(struct s3_call *c, const struct store_op *op)
         s3_call_init(c, S3_READ, "HEAD", op->key);
         break;
     case STORE_OP_GET:
-        get_init(c, op->key, 0, STORE_WHOLE, op->out);
+        get_init(c, op->key, op->offset, op->len > 0 ? op->len : STORE_WHOLE, op->out);
         break;
     case STORE_OP_CREATE:
         s3_call_init(c, S3_CREATE, "PUT", op->key);
@@ -225,6 +225,10 @@ static void op_end(struct store *store, struct s3_call *c, struct store_op *op)
     op->result = c->result;
     if (op->kind == STORE_OP_HEAD && c->result == 0)
         op->result = info_of(c, &op->info);
+    if (op->kind == STORE_OP_GET && c->result == 0)
+        op->result = check_range(c, op->offset);
+    if (op->kind == STORE_OP_GET && c->result == -ERR_RANGE)
+        op->result = 0;
     if (op->kind == STORE_OP_REMOVE && c->result == -ERR_NOTFOUND)
         op->result = 0;
     s3_call_done(c);

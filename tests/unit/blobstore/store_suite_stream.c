@@ -272,8 +272,8 @@ static void test_stream_sweep_is_exact(void **state)
         struct store_stream *st = NULL;
 
         assert_int_equal(store_stream_open(t->s, str_of(keys[i]), &st, NULL), 0);
-        assert_int_equal(
-            store_stream_write(st, str_make(part, suite_remote ? FULL_PART : 1), NULL), 0);
+        assert_int_equal(store_stream_write(st, str_make(part, suite_remote ? FULL_PART : 1), NULL),
+                         0);
         save(st, &saved);
         store_stream_close(st);
     }
