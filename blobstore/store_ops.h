@@ -42,6 +42,9 @@ struct store_ops {
     void (*stream_close)(struct store_stream *st);
     int (*stream_sweep)(struct store *s, struct str key, struct err_detail *d);
     int (*stream_list)(struct store *s, store_list_fn fn, void *arg, struct err_detail *d);
+    /* What store_check tries on an object that is not there beside what every store must do; makes
+     * it. -ERR_UNSUPPORTED unsafe, -ERR_AGAIN a warning, each with a sentence. NULL: nothing. */
+    int (*check)(struct store *s, struct str key, struct err_detail *d);
     int (*sweep_temporary)(struct store *s, struct err_detail *d); /* NULL: nothing to do */
 };
 

@@ -279,29 +279,33 @@ static int s3_now(struct store *store, int64_t *ret_ms, struct err_detail *detai
     return 0;
 }
 
-static int s3_presign_get(struct store *store, struct str key, int64_t ttl_ms, struct buf *ret_url)
+int s3_presign_at(struct store_s3 *s, const struct s3_place *p, struct str key, int64_t ttl_ms,
+                  int64_t age_ms, struct buf *ret_url)
 {
-    struct store_s3 *s = s3_of(store);
     struct buf path auto_buf = BUF_INIT(S3_URL_MAX);
     char text[SIGV4_TIME_LEN + 1];
     struct s3_key signer;
     bool known;
-    struct str time = sigv4_time(s3_clock(s, &known), text);
+    struct str time = sigv4_time(s3_clock(s, &known) - age_ms, text);
     int r = s3_creds_key(s->creds, str_head(time, SIGV4_DAY_LEN), str_of(s->region), &signer, NULL);
 
     if (r < 0)
         return r;
-    s3_path(s, &s->public, key, &path);
-    buf_addf(ret_url, "%s://%s", s->public.scheme, s->public.host);
+    s3_path(s, p, key, &path);
+    buf_addf(ret_url, "%s://%s", p->scheme, p->host);
     buf_add(ret_url, buf_str(&path));
     buf_addc(ret_url, '?');
     const struct sigv4_signer who = {str_of(signer.access), str_of(s->region), STR("s3"),
                                      signer.day_key, time};
-    r = sigv4_presign(&who, str_of(s->public.host), buf_str(&path), str_of(signer.token),
-                      ttl_ms / 1000, STR("response-content-type=application%2Foctet-stream"),
-                      ret_url);
+    r = sigv4_presign(&who, str_of(p->host), buf_str(&path), str_of(signer.token), ttl_ms / 1000,
+                      STR("response-content-type=application%2Foctet-stream"), ret_url);
     explicit_bzero(&signer, sizeof(signer));
     return r;
+}
+
+static int s3_presign_get(struct store *store, struct str key, int64_t ttl_ms, struct buf *ret_url)
+{
+    return s3_presign_at(s3_of(store), &s3_of(store)->public, key, ttl_ms, 0, ret_url);
 }
 
 /* ---- settings */
@@ -499,6 +503,7 @@ static const struct store_ops s3_ops = {
     .stream_close = s3_stream_close,
     .stream_sweep = s3_stream_sweep,
     .stream_list = s3_stream_list,
+    .check = s3_check,
 };
 
 int store_s3_new(const struct store_s3_settings *settings, struct store **ret,

@@ -152,7 +152,7 @@ static int sign(struct store_s3 *s, struct s3_call *c, struct str path, struct e
     bool known;
     int r;
 
-    time = sigv4_time(s3_clock(s, &known), c->time);
+    time = sigv4_time(s3_clock(s, &known) - c->age_ms, c->time);
     r = s3_creds_key(s->creds, str_head(time, SIGV4_DAY_LEN), str_of(s->region), &c->signer,
                      detail);
     if (r < 0)
@@ -233,7 +233,7 @@ static int refused(struct store_s3 *s, struct s3_call *c, bool *ret_again)
     *ret_again = !c->refused && s3_creds_refused(s->creds);
     c->refused = true;
     mutex_lock(&s->mu);
-    say = !*ret_again && (s->said_ms == 0 || now - s->said_ms > SAY_EVERY_MS);
+    say = !*ret_again && !c->quiet && (s->said_ms == 0 || now - s->said_ms > SAY_EVERY_MS);
     if (say)
         s->said_ms = now;
     mutex_unlock(&s->mu);
@@ -278,6 +278,8 @@ static int meaning_of_status(struct store_s3 *s, struct s3_call *c, bool *ret_ag
         return -ERR_RANGE;
     case 507:
         return -ERR_NOSPACE;
+    case 501:
+        return -ERR_UNSUPPORTED;
     case 503:
         *ret_again = true;
         return -ERR_UNAVAIL;

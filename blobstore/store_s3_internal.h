@@ -72,6 +72,9 @@ struct store_s3 {
     int64_t said_ms;                      /* guarded by mu: a refusal was last logged */
 };
 struct store_s3 *s3_of(struct store *s);
+/* Appends a URL for a GET at a place, signed as if age_ms ago. */
+int s3_presign_at(struct store_s3 *s, const struct s3_place *p, struct str key, int64_t ttl_ms,
+                  int64_t age_ms, struct buf *ret_url) must_check;
 /* Appends "/bucket/root-key" as it goes over the wire. */
 void s3_path(const struct store_s3 *s, const struct s3_place *p, struct str key, struct buf *out);
 
@@ -92,6 +95,8 @@ struct s3_call {
     struct str payload; /* hex of the body's sha256, or empty: computed */
     struct buf *answer;
     int64_t try_ms, deadline_ms; /* 0: by kind */
+    int64_t age_ms;              /* signed as if so long ago; mostly 0 */
+    bool quiet;                  /* a refusal is not told to the log */
 
     int result; /* 0 or negative enum err; -ERR_AGAIN: a create met another, look and decide */
     struct s3_error error;
@@ -129,7 +134,12 @@ int s3_stream_list(struct store *s, store_list_fn fn, void *arg,
 int s3_abort(struct store_s3 *s, struct str key, struct str upload,
              struct err_detail *detail) must_check;
 
+/* ---- store_s3_check.c */
+int s3_check(struct store *s, struct str key, struct err_detail *detail) must_check;
+
 /* ---- store_s3_stream.c */
+/* What fills is sent as a part, however small: only before a commit. */
+int s3_stream_upload_now(struct store_stream *st, struct err_detail *d) must_check;
 int s3_stream_open(struct store *s, struct str key, struct store_stream **ret,
                    struct err_detail *d) must_check;
 int s3_stream_write(struct store_stream *st, struct str bytes, struct err_detail *d) must_check;

@@ -435,6 +435,11 @@ int s3_stream_read(struct store_stream *stream, uint64_t offset, size_t len, str
                    "an upload of this size needs its digest algorithm named when it begins");
 }
 
+int s3_stream_upload_now(struct store_stream *stream, struct err_detail *detail)
+{
+    return send_part(stream_of(stream), detail);
+}
+
 /* ---- the end */
 
 static int put_whole(struct s3_stream *st, struct err_detail *detail)

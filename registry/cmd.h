@@ -13,6 +13,7 @@ int cmd_export(const struct config *config, const struct opt_list *args); /* NAM
 int cmd_import(const struct config *config, const struct opt_list *args); /* FILE.tar NAME:TAG */
 int cmd_fsck(const struct config *config, const struct opt_list *args);   /* [NAME...] */
 int cmd_copy(const struct config *config, const struct opt_list *args);   /* SRC DST */
+int cmd_doctor(const struct config *config, const struct opt_list *args);
 int cmd_version(const struct config *config, const struct opt_list *args);
 int cmd_man(const struct config *config, const struct opt_list *args);
 int cmd_help(const struct config *config, const struct opt_list *args);

@@ -5,7 +5,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "blobstore/store_check.h"
 #include "registry/app.h"
 #include "registry/cmd.h"
 #include "registry/http.h"
@@ -49,6 +51,13 @@ static void say_listening(const char *url, void *arg)
     log_info("serve.listening", KV_S("url", url));
 }
 
+static void say_warning(const struct store_finding *f, void *arg)
+{
+    (void)arg;
+    if (f->verdict == STORE_CHECK_WARNING)
+        log_warn("serve.store", KV_S("check", f->check), KV_S("why", f->text));
+}
+
 static int serve(struct app *app, const struct config *config, const sigset_t *stop,
                  struct err_detail *why)
 {
@@ -71,6 +80,17 @@ static int serve(struct app *app, const struct config *config, const sigset_t *s
     return e;
 }
 
+/* An unsafe store is refused with one sentence; there is no other mode. */
+static int check_store(struct store *store, struct err_detail *why)
+{
+    int64_t start = clock_boot_ms();
+    int e = store_check(store, say_warning, NULL, why);
+
+    if (e == 0)
+        log_info("serve.store_checked", KV_I("ms", clock_boot_ms() - start));
+    return e;
+}
+
 int cmd_serve(const struct config *config, const struct opt_list *args)
 {
     struct err_detail why = {""};
@@ -87,6 +107,8 @@ int cmd_serve(const struct config *config, const struct opt_list *args)
     e = store_open_config(config, STORE_SERVE, &store, &why);
     if (e == 0 && !store_has_files(store))
         (void)mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER); /* windows of blobs go back when freed */
+    if (e == 0 && !store_has_files(store))
+        e = check_store(store, &why);
     if (e == 0)
         e = app_open(&app, store, (enum references)config->references, &config->access, &why);
     if (e == 0)

@@ -27,6 +27,11 @@ static const struct command commands[] = {
      "Copies a whole registry between stores (dir:PATH), also while it is served: what is missing "
      "in the destination, verified. Status 0: all of it, 1: something is damaged, or could not.",
      cmd_copy},
+    {"doctor", "[OPTION...]",
+     "Tries whether the store is safe for a registry (create-once, races, uploads, URLs, clock), "
+     "on "
+     "scratch objects that are removed again. Status 0: as far as can be tried, 1: no.",
+     cmd_doctor},
     {"version", "", "Prints version, commit, bucket format and libraries.", cmd_version},
     {"man", "", "Prints the manual page (roff).", cmd_man},
     {"help", "", "Prints this.", cmd_help},
