@@ -58,6 +58,14 @@ struct blob_body {
 int blob_open(struct blobs *b, const struct digest *d, const struct blob_info *info,
               struct blob_body *ret, struct err_detail *detail) must_check;
 
+/* Appends bytes [offset, offset + len) of the blob, in pieces of BLOB_PIECE that are asked for at
+ * once; on any store. -ERR_CORRUPT (key logged) when they are not all there. */
+#define BLOB_PIECE      ((size_t)8 << 20)
+#define BLOB_PIECES_MAX 4
+int blob_read_at(struct blobs *b, const struct digest *d, const struct blob_info *info,
+                 uint64_t offset, size_t len, struct buf *out,
+                 struct err_detail *detail) must_check;
+
 /* Links. u as in B11. exists = the link key is there and durable (the record's existence is a
  * question to blob_info). */
 int blob_link_create(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,

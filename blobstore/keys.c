@@ -214,6 +214,20 @@ void keys_parts_of(struct buf *out, struct str prefix)
     buf_add(out, STR("/_part/"));
 }
 
+void keys_probes_of(struct buf *out, struct str random)
+{
+    assert(random.len > 0 && is_lower_hex(random));
+    buf_add(out, STR("probe/"));
+    buf_add(out, random);
+    buf_addc(out, '/');
+}
+
+void keys_probe(struct buf *out, struct str random, unsigned n)
+{
+    keys_probes_of(out, random);
+    buf_add_u64(out, n);
+}
+
 void keys_hint(struct buf *out, struct str prefix)
 {
     assert(prefix.len > 0);

@@ -42,6 +42,9 @@ void keys_part(struct buf *out, struct str prefix, struct str sha256_hex);
 void keys_parts_of(struct buf *out, struct str prefix); /* "<prefix>/_part/" */
 bool keys_number_parse(struct str last_segment, uint64_t *ret_seq);
 void keys_hint(struct buf *out, struct str prefix);
+/* Scratch of store_check: "probe/<random>/<n>", and the prefix of all of one check. */
+void keys_probe(struct buf *out, struct str random, unsigned n);
+void keys_probes_of(struct buf *out, struct str random);
 /* Marker for the ten minutes that hold ms. */
 void keys_changes(struct buf *out, int64_t ms, struct str repo);
 

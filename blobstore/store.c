@@ -137,6 +137,10 @@ void store_run(struct store *s, struct store_op *ops, size_t count)
         case STORE_OP_HEAD:
             op->result = store_head(s, op->key, &op->info, NULL);
             break;
+        case STORE_OP_GET:
+            op->result = store_get(s, op->key, op->offset, op->len > 0 ? op->len : STORE_WHOLE,
+                                   op->out, NULL);
+            break;
         case STORE_OP_CREATE:
             op->result = store_create(s, op->key, op->cls, op->bytes, NULL);
             break;
@@ -194,6 +198,12 @@ int store_stream_save(struct store_stream *st, struct buf *ret_state, struct err
 {
     assert(st != NULL && ret_state != NULL);
     return counted(st->ops->stream_save(st, ret_state, detail));
+}
+
+uint64_t store_stream_safe(const struct store_stream *st)
+{
+    assert(st != NULL);
+    return st->ops->stream_safe != NULL ? st->ops->stream_safe(st) : st->ops->stream_size(st);
 }
 
 int store_stream_resume(struct store *s, struct str key, struct str state, uint64_t size,

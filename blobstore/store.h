@@ -1,6 +1,7 @@
 /* The object store interface (design: section 4). Keys are opaque paths of '/'-separated segments
  * made by keys.c alone; no key is a path prefix of another. Backends: store_dir (a directory),
- * store_mem (memory, for tests), store_fault (wraps another and injects faults), later store_s3.
+ * store_mem (memory, for tests), store_fault (wraps another and injects faults), store_s3
+ * (store_s3.h).
  *
  * What callers rest on, in every backend:
  *   S1  create() stores all bytes or none, and of any number of creates of one key exactly one
@@ -85,10 +86,12 @@ int store_now(struct store *s, int64_t *ret_ms, struct err_detail *detail) must_
 
 /* Many at once: submits all, waits for all; each result is in its op. */
 struct store_op {
-    enum { STORE_OP_HEAD, STORE_OP_CREATE, STORE_OP_REMOVE } kind;
+    enum { STORE_OP_HEAD, STORE_OP_GET, STORE_OP_CREATE, STORE_OP_REMOVE } kind;
     struct str key;
     enum store_class cls;
     struct str bytes;       /* create */
+    uint64_t offset, len;   /* get: as of store_get; len 0 = STORE_WHOLE */
+    struct buf *out;        /* get */
     struct store_info info; /* head: result */
     int result;
 };
@@ -128,11 +131,17 @@ int store_stream_write(struct store_stream *st, struct str bytes,
 uint64_t store_stream_size(const struct store_stream *st);
 int store_stream_save(struct store_stream *st, struct buf *ret_state,
                       struct err_detail *detail) must_check;
-/* size: the acknowledged prefix; more that may lie behind it is dropped. -ERR_NOTFOUND when nothing
+/* Bytes before this are held by the last saved state; the caller keeps the rest, which it gets by
+ * store_stream_read (a store whose pieces have a least size; on a directory nothing is left over).
+ */
+uint64_t store_stream_safe(const struct store_stream *st);
+/* size: the acknowledged prefix; more that may lie behind it is dropped. The stream holds what the
+ * state did: the caller writes the rest of the prefix from what it kept. -ERR_NOTFOUND when nothing
  * is left of it. */
 int store_stream_resume(struct store *s, struct str key, struct str state, uint64_t size,
                         struct store_stream **ret, struct err_detail *detail) must_check;
-/* Reads back written bytes (a digest named only at the end, R62). */
+/* Reads back written bytes (a digest named only at the end, R62), fewer than asked where a piece
+ * ends; -ERR_INVAL for bytes that the store holds but cannot give back before the commit. */
 int store_stream_read(struct store_stream *st, uint64_t offset, size_t len, struct buf *out,
                       struct err_detail *detail) must_check;
 /* The object comes into being, durable (class DATA), create-once like create(): 0, -ERR_EXISTS,

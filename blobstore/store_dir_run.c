@@ -178,6 +178,9 @@ void dir_run(struct store *s, struct store_op *ops, size_t count)
             op->result = store_head(s, op->key, &op->info, NULL);
         else if (together == 0 && op->kind == STORE_OP_CREATE)
             op->result = store_create(s, op->key, op->cls, op->bytes, NULL);
+        else if (op->kind == STORE_OP_GET)
+            op->result = store_get(s, op->key, op->offset, op->len > 0 ? op->len : STORE_WHOLE,
+                                   op->out, NULL);
         else if (op->kind == STORE_OP_REMOVE)
             op->result = store_remove(s, op->key, op->cls, NULL);
     }

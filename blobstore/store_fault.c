@@ -464,6 +464,13 @@ static uint64_t fault_stream_size(const struct store_stream *stream)
     return st->inner->st->ops->stream_size(st->inner->st);
 }
 
+static uint64_t fault_stream_safe(const struct store_stream *stream)
+{
+    const struct fault_stream *st = (const struct fault_stream *)(const void *)stream;
+
+    return store_stream_safe(st->inner->st);
+}
+
 static int fault_stream_save(struct store_stream *stream, struct buf *ret_state,
                              struct err_detail *detail)
 {
@@ -572,10 +579,11 @@ static void fault_free(struct store *s)
         .now = fault_now, .open = fault_open, .has_files = (files),                                \
         .presign_get = fault_presign_get, .stream_open = fault_stream_open,                        \
         .stream_write = fault_stream_write, .stream_size = fault_stream_size,                      \
-        .stream_save = fault_stream_save, .stream_resume = fault_stream_resume,                    \
-        .stream_read = fault_stream_read, .stream_commit = fault_stream_commit,                    \
-        .stream_close = fault_stream_close, .stream_sweep = fault_stream_sweep,                    \
-        .stream_list = fault_stream_list, .sweep_temporary = fault_sweep_temporary,                \
+        .stream_save = fault_stream_save, .stream_safe = fault_stream_safe,                        \
+        .stream_resume = fault_stream_resume, .stream_read = fault_stream_read,                    \
+        .stream_commit = fault_stream_commit, .stream_close = fault_stream_close,                  \
+        .stream_sweep = fault_stream_sweep, .stream_list = fault_stream_list,                      \
+        .sweep_temporary = fault_sweep_temporary,                                                  \
     }
 
 static const struct store_ops fault_ops = FAULT_OPS(false);

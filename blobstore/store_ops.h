@@ -32,6 +32,7 @@ struct store_ops {
                        struct err_detail *d);
     int (*stream_write)(struct store_stream *st, struct str bytes, struct err_detail *d);
     uint64_t (*stream_size)(const struct store_stream *st);
+    uint64_t (*stream_safe)(const struct store_stream *st); /* NULL: everything */
     int (*stream_save)(struct store_stream *st, struct buf *ret_state, struct err_detail *d);
     int (*stream_resume)(struct store *s, struct str key, struct str state, uint64_t size,
                          struct store_stream **ret, struct err_detail *d);
@@ -41,6 +42,9 @@ struct store_ops {
     void (*stream_close)(struct store_stream *st);
     int (*stream_sweep)(struct store *s, struct str key, struct err_detail *d);
     int (*stream_list)(struct store *s, store_list_fn fn, void *arg, struct err_detail *d);
+    /* What store_check tries on an object that is not there beside what every store must do; makes
+     * it. -ERR_UNSUPPORTED unsafe, -ERR_AGAIN a warning, each with a sentence. NULL: nothing. */
+    int (*check)(struct store *s, struct str key, struct err_detail *d);
     int (*sweep_temporary)(struct store *s, struct err_detail *d); /* NULL: nothing to do */
 };
 

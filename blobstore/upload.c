@@ -218,6 +218,7 @@ static void back_to_saved(struct upload *u)
     u->streaming = u->stream_state.len > 0;
     if (!u->streaming)
         buf_truncate(&u->bytes, (size_t)u->saved);
+    u->partial = u->streaming && u->bytes.len != u->saved - u->bytes_at;
     u->hasher = u->saved_hasher;
     u->size = u->saved;
 }
@@ -226,6 +227,37 @@ void upload_forget_unsaved(struct upload *u)
 {
     if (u->state == UPLOAD_OPEN && u->size != u->saved)
         back_to_saved(u);
+}
+
+/* What the state does not hold is written again from what the session's entries carried. */
+static int resume(struct upload *u, struct str key, struct store_stream **ret,
+                  struct err_detail *detail)
+{
+    struct store_stream *stream = NULL;
+    int r = 0;
+
+    if (u->partial || u->bytes.len != u->saved - u->bytes_at) {
+        enum upload_state state = u->state;
+        uint64_t saved = u->saved;
+
+        r = upload_log_again(u, detail);
+        if (r == 0 && (u->state != state || u->saved != saved))
+            r = err_set(detail, -ERR_RANGE, "the upload went on elsewhere");
+    }
+    if (r == 0)
+        r = store_stream_resume(u->us->store, key, buf_str(&u->stream_state), u->saved, &stream,
+                                detail);
+    if (r < 0)
+        return r;
+    if (store_stream_size(stream) + u->bytes.len != u->saved)
+        r = err_set(detail, -ERR_CORRUPT, "an upload session's entries miss some of its bytes");
+    if (r == 0)
+        r = store_stream_write(stream, buf_str(&u->bytes), detail);
+    if (r < 0)
+        store_stream_close(stream);
+    else
+        *ret = stream;
+    return r;
 }
 
 int upload_need_stream(struct upload *u, struct err_detail *detail)
@@ -240,8 +272,7 @@ int upload_need_stream(struct upload *u, struct err_detail *detail)
     if (buf_err(&key) < 0)
         return buf_err(&key);
     if (u->stream_state.len > 0) {
-        r = store_stream_resume(u->us->store, buf_str(&key), buf_str(&u->stream_state), u->saved,
-                                &stream, detail);
+        r = resume(u, buf_str(&key), &stream, detail);
     } else {
         r = store_stream_open(u->us->store, buf_str(&key), &stream, detail);
         if (r == 0 && u->bytes.len > 0)
@@ -301,11 +332,30 @@ static void saved_now(struct upload *u, struct buf *state)
     u->saved_hasher = u->hasher;
     if (!u->streaming)
         return;
+    u->bytes_at = store_stream_safe(u->stream);
     buf_done(&u->bytes); /* the stream has them */
     upload_count_bytes(u);
     buf_done(&u->stream_state);
     u->stream_state = *state;
     *state = BUF_INIT(0);
+}
+
+/* What entries must carry of a stream just saved: the new bytes that its state does not hold. */
+static int tail_of(const struct upload *u, struct buf *out, struct err_detail *detail)
+{
+    uint64_t safe = store_stream_safe(u->stream), at = safe > u->saved ? safe : u->saved;
+
+    while (at < u->size) {
+        size_t had = out->len;
+        int r = store_stream_read(u->stream, at, (size_t)(u->size - at), out, detail);
+
+        if (r < 0)
+            return r;
+        if (out->len == had)
+            return err_set(detail, -ERR_IO, "an upload's stream is shorter than what was written");
+        at += out->len - had;
+    }
+    return 0;
 }
 
 /* [{"op":"append",...}] for everything written so far. */
@@ -327,6 +377,8 @@ static int append_ops(const struct upload *u, const struct buf *state, struct bu
         jw_raw(&w, buf_str(state));
     else
         jw_null(&w);
+    if (u->streaming && store_stream_safe(u->stream) < u->size)
+        jw_kint(&w, "from", (int64_t)store_stream_safe(u->stream));
     jw_end(&w, '}');
     jw_end(&w, ']');
     return buf_err(out);
@@ -336,6 +388,7 @@ int upload_save(struct upload *u, struct err_detail *detail)
 {
     struct buf state auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
     struct buf ops auto_buf = BUF_INIT(UPLOAD_OPS_MAX);
+    struct buf tail auto_buf = BUF_INIT(UPLOAD_TAIL_MAX);
     struct str payload = STR_NONE;
     int r = 0;
 
@@ -346,6 +399,10 @@ int upload_save(struct upload *u, struct err_detail *detail)
         return 0;
     if (u->streaming)
         r = store_stream_save(u->stream, &state, detail);
+    if (r == 0 && u->streaming)
+        r = tail_of(u, &tail, detail);
+    if (u->streaming)
+        payload = buf_str(&tail);
     else
         payload = str_skip(buf_str(&u->bytes), (size_t)u->saved);
     if (r == 0)

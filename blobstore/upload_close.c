@@ -97,7 +97,10 @@ static int commit_data(struct upload *u, struct err_detail *detail)
         upload_drop_stream(u);
         return err_set(detail, -ERR_CORRUPT, "an upload's stream has a wrong size");
     }
-    return r < 0 ? r : store_stream_commit(u->stream, detail);
+    if (r == 0)
+        r = store_stream_commit(u->stream, detail);
+    u->committed = r == 0;
+    return r;
 }
 
 static int make_data(struct upload *u, struct err_detail *detail)
@@ -174,7 +177,8 @@ static int finish(struct upload *u, uint64_t link_u, struct err_detail *detail)
         r = blob_link_create(u->us->blobs, buf_str(&u->repo), &u->closed_digest, link_u, detail);
     if (r < 0)
         return r;
-    upload_sweep_stream(u);
+    if (!u->committed || store_has_files(u->us->store))
+        upload_sweep_stream(u); /* a listing on a remote store */
     upload_end(u);
     return 0;
 }

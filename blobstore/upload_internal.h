@@ -19,8 +19,9 @@
     (8u << 20) /* of all sessions not streaming; then they stream earlier */
 #define UPLOAD_SPENT_SETS 1024
 #define UPLOAD_SPENT_WAYS 4
-#define UPLOAD_FRESH_MS   10000 /* an entry is sent within this of a look at the log */
-#define UPLOAD_TRIES_MAX  8     /* of appending beside entries that mean nothing */
+#define UPLOAD_FRESH_MS   10000      /* an entry is sent within this of a look at the log */
+#define UPLOAD_TRIES_MAX  8          /* of appending beside entries that mean nothing */
+#define UPLOAD_TAIL_MAX   (8u << 20) /* bytes that entries carry beside a stream */
 #define UPLOAD_OPS_MAX    (STORE_STREAM_STATE_MAX + 4096) /* bytes of a session's operation */
 #define UPLOAD_SWEEP_MS                                                                            \
     (UPLOAD_IDLE_MS + UPLOAD_WAIT_MS) /* after its last entry an end is swept                      \
@@ -54,15 +55,18 @@ struct upload {
     int64_t closed_ts;
 
     /* [0, saved) is acknowledged, [saved, size) was written in this hold. Not streaming: bytes
-     * holds [0, size). Streaming with a state: the state names [0, saved). Streaming without: bytes
-     * still holds [0, saved). */
-    uint64_t saved, size;
+     * holds [0, size). Streaming with a state: the state holds [0, bytes_at) and entries carry
+     * [bytes_at, saved), which lie in bytes too unless the stream has them or partial says that
+     * the log must be read again. Streaming without: bytes still holds [0, saved). */
+    uint64_t saved, size, bytes_at;
+    bool partial;
     struct hasher hasher, saved_hasher;
     struct buf bytes;
     size_t bytes_counted; /* of bytes, in uploads.small_bytes */
     bool streaming;
     struct buf stream_state;     /* JSON, of the last saved entry; empty: none */
     struct store_stream *stream; /* NULL: resumed when next needed */
+    bool committed;              /* the stream became the object, so it left nothing */
 };
 
 struct spent_set {
@@ -112,6 +116,8 @@ int upload_log_new(struct uploads *us, struct str id, struct objlog **ret) must_
 /* Looks at the log and applies what is new. -ERR_NOTFOUND: the session is idle for too long, so
  * that it may not be used even if its end cannot be seen (B4, B18). */
 int upload_log_look(struct upload *u, struct err_detail *detail) must_check;
+/* Reads the session's log again from its beginning, for bytes that are no longer in memory. */
+int upload_log_again(struct upload *u, struct err_detail *detail) must_check;
 /* Appends one entry. -ERR_EXISTS: the session is no longer what the caller thought: u tells (state,
  * saved); what was written and not saved is dropped then. Else as objlog_append. */
 int upload_log_append(struct upload *u, struct str ops, struct str payload,

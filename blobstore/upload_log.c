@@ -17,29 +17,72 @@ static int bad(struct err_detail *detail, const char *what)
     return err_set(detail, -ERR_CORRUPT, "an upload session's entry has %s", what);
 }
 
+/* The bytes of the session that entries carry, after one more of them: from is the first that its
+ * stream does not hold. Those that lie in a stream of ours only are not at hand any more; partial
+ * then says so. */
+static int apply_tail(struct upload *u, struct str payload, uint64_t from, uint64_t offset)
+{
+    uint64_t begin = from > u->saved ? from : u->saved;
+    bool whole = !u->partial && u->bytes.len == u->saved - u->bytes_at;
+
+    if (from > offset || from < u->bytes_at || payload.len != offset - begin)
+        return -ERR_CORRUPT;
+    u->partial = from < u->saved && !whole;
+    if (from >= u->saved || u->partial) {
+        buf_clear(&u->bytes);
+    } else if (from > u->bytes_at) {
+        memmove(u->bytes.at, u->bytes.at + (from - u->bytes_at), (size_t)(u->saved - from));
+        buf_truncate(&u->bytes, (size_t)(u->saved - from));
+    }
+    u->bytes_at = from;
+    if (!u->partial) {
+        u->bytes.max = UPLOAD_TAIL_MAX;
+        buf_add(&u->bytes, payload);
+    }
+    return buf_err(&u->bytes) == -ERR_TOOBIG ? -ERR_CORRUPT : buf_err(&u->bytes);
+}
+
+static int apply_stream(struct upload *u, const struct objlog_entry *e, const struct json *op,
+                        int64_t offset, struct err_detail *detail)
+{
+    struct buf state auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
+    int64_t from = offset;
+    int r;
+
+    if (json_get(op, "from") && (!json_get_int(op, "from", &from) || from < 0))
+        return bad(detail, "no place of its bytes");
+    json_dump(&state, json_get(op, "stream"));
+    if (buf_err(&state) < 0)
+        return buf_err(&state);
+    upload_drop_stream(u); /* ours, if any, is another's prefix now */
+    r = apply_tail(u, e->payload, (uint64_t)from, (uint64_t)offset);
+    if (r < 0)
+        return r == -ERR_NOMEM ? r : bad(detail, "other bytes than its offset says");
+    upload_count_bytes(u);
+    buf_done(&u->stream_state);
+    u->stream_state = state;
+    state = BUF_INIT(0);
+    u->streaming = true;
+    return 0;
+}
+
 static int apply_append(struct upload *u, const struct objlog_entry *e, const struct json *op,
                         struct err_detail *detail)
 {
     const struct json *stream = json_get(op, "stream");
-    struct buf state auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
     struct hasher h;
     int64_t offset;
     struct str text;
+    int r;
 
     if (!json_get_int(op, "offset", &offset) || (uint64_t)offset < u->saved)
         return bad(detail, "no offset");
     if (!json_get_str(op, "hash", &text) || hasher_load(&h, text) < 0)
         return bad(detail, "no state of the digest");
     if (json_type(stream) == JSON_OBJECT_T) {
-        json_dump(&state, stream);
-        if (buf_err(&state) < 0)
-            return buf_err(&state);
-        upload_drop_stream(u); /* ours, if any, is another's prefix now */
-        buf_done(&u->bytes);
-        buf_done(&u->stream_state);
-        u->stream_state = state;
-        state = BUF_INIT(0);
-        u->streaming = true;
+        r = apply_stream(u, e, op, offset, detail);
+        if (r < 0)
+            return r;
     } else if (json_type(stream) == JSON_NULL_T && !u->streaming) {
         buf_add(&u->bytes, e->payload);
         if (buf_err(&u->bytes) < 0)
@@ -144,6 +187,23 @@ static int follow(struct upload *u, struct err_detail *detail)
     struct apply a = {u, detail};
 
     return objlog_follow(u->log, &u->pos, apply_entry, &a, detail);
+}
+
+int upload_log_again(struct upload *u, struct err_detail *detail)
+{
+    enum digest_alg alg = u->hasher.alg;
+
+    upload_drop_stream(u);
+    buf_done(&u->bytes);
+    buf_done(&u->stream_state);
+    u->pos = (struct objlog_pos){0};
+    u->saved = u->size = u->bytes_at = 0;
+    u->streaming = u->partial = false;
+    u->bytes.max = BLOB_INLINE_MAX;
+    hasher_init(&u->hasher, alg);
+    u->saved_hasher = u->hasher;
+    u->state = UPLOAD_OPEN;
+    return follow(u, detail);
 }
 
 int upload_log_look(struct upload *u, struct err_detail *detail)

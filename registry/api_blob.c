@@ -1,5 +1,6 @@
 /* Blobs: GET, HEAD, DELETE (R30-R38, R142). */
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "base/fd.h"
 #include "registry/answers.h"
@@ -8,6 +9,7 @@
 #include "registry/conditional.h"
 
 #define BLOB_TYPE         "application/octet-stream"
+#define BLOB_RANGES_MAX   (8u << 20)  /* bytes of several ranges out of a remote store */
 #define BLOB_PREPARED_MAX (16u << 10) /* blobs up to this are answered from memory */
 
 static void add_headers(struct req *r, const struct digest *d)
@@ -26,12 +28,86 @@ static bool range_wanted(struct req *r, struct str digest)
            (!str_starts(condition, STR("W/")) && etag_listed(condition, digest));
 }
 
+/* ---- Stores without files: windows of the blob, fetched as they are sent. */
+struct remote {
+    struct blobs *blobs;
+    struct digest digest;
+    struct blob_info info;
+    uint64_t first;
+};
+
+static int remote_fetch(void *arg, uint64_t offset, size_t len, struct buf *out,
+                        struct err_detail *detail)
+{
+    struct remote *m = arg;
+
+    return blob_read_at(m->blobs, &m->digest, &m->info, m->first + offset, len, out, detail);
+}
+
+static int reply_remote(struct req *r, unsigned status, const struct digest *d,
+                        const struct blob_info *info, uint64_t first, uint64_t size)
+{
+    struct remote *m;
+
+    if (size == 0)
+        return req_reply_empty(r, status);
+    m = calloc(1, sizeof(*m));
+    if (!m)
+        return -ERR_NOMEM;
+    *m = (struct remote){req_app(r)->blobs, *d, *info, first};
+    return req_reply_source(r, status, size, remote_fetch, free, m);
+}
+
+/* Several ranges: fetched into memory that is read like the blob's file; those of too many bytes
+ * are answered with the whole blob, as RFC 9110 14.2 allows. */
+static int reply_remote_ranges(struct req *r, const struct digest *d, const struct blob_info *info,
+                               const struct byte_range *ranges, size_t count)
+{
+    struct buf bytes auto_buf = BUF_INIT(BLOB_RANGES_MAX);
+    int fd auto_fd = memfd_create("stowage-ranges", MFD_CLOEXEC);
+    uint64_t total = 0;
+    int e = fd < 0 ? -ERR_NOMEM : 0;
+
+    for (size_t i = 0; i < count; i++)
+        total += ranges[i].last - ranges[i].first + 1;
+    if (total > BLOB_RANGES_MAX) {
+        req_add_header(r, "Content-Type", STR(BLOB_TYPE));
+        return reply_remote(r, 200, d, info, 0, info->size);
+    }
+    for (size_t i = 0; i < count && e == 0; i++) {
+        buf_clear(&bytes);
+        e = blob_read_at(req_app(r)->blobs, d, info, ranges[i].first,
+                         (size_t)(ranges[i].last - ranges[i].first + 1), &bytes, req_detail(r));
+        if (e == 0)
+            e = fd_pwrite_all(fd, buf_str(&bytes), ranges[i].first);
+    }
+    return e < 0 ? e : req_reply_ranges(r, fd_steal(&fd), 0, info->size, ranges, count);
+}
+
+static int reply_remote_body(struct req *r, const struct digest *d, const struct blob_info *info,
+                             const struct byte_range *ranges, size_t count)
+{
+    add_headers(r, d);
+    req_add_header(r, "Accept-Ranges", STR("bytes"));
+    if (count > 1)
+        return reply_remote_ranges(r, d, info, ranges, count);
+    req_add_header(r, "Content-Type", STR(BLOB_TYPE));
+    if (count == 0)
+        return reply_remote(r, 200, d, info, 0, info->size);
+    req_add_headerf(r, "Content-Range", "bytes %llu-%llu/%llu", (unsigned long long)ranges->first,
+                    (unsigned long long)ranges->last, (unsigned long long)info->size);
+    return reply_remote(r, 206, d, info, ranges->first, ranges->last - ranges->first + 1);
+}
+
 static int reply_body(struct req *r, const struct digest *d, const struct blob_info *info,
                       const struct byte_range *ranges, size_t count)
 {
     struct blob_body body;
-    int e = blob_open(req_app(r)->blobs, d, info, &body, req_detail(r));
+    int e;
 
+    if (!store_has_files(req_app(r)->store))
+        return reply_remote_body(r, d, info, ranges, count);
+    e = blob_open(req_app(r)->blobs, d, info, &body, req_detail(r));
     if (e == -ERR_NOTFOUND)
         return api_missing_record(r, d);
     if (e < 0)
@@ -117,6 +193,8 @@ static int reply_blob(struct req *r, const struct digest *d, const struct blob_i
         return reply_prepared(r, d, waiting);
     if (req_is_head(r))
         return reply_head(r, d, info);
+    if (waiting == NO_WAIT && !store_has_files(req_app(r)->store))
+        return -ERR_AGAIN;
     if (range.len == 0 || !range_wanted(r, digest))
         return reply_body(r, d, info, NULL, 0);
     ranges = calloc(HTTP_RANGES_MAX, sizeof(*ranges));

@@ -117,22 +117,23 @@ static int write_small(struct export *x, const char *path, struct str bytes)
 }
 
 /* Copies the bytes and holds them to their digest: damage in the store is not passed on. */
-static int copy_bytes(struct export *x, const struct digest *d, int fd, uint64_t offset,
-                      uint64_t size)
+static int copy_bytes(struct export *x, const struct digest *d, const struct blob_info *info,
+                      int fd, uint64_t offset)
 {
     struct buf block auto_buf = BUF_INIT(COPY_BLOCK);
     struct hasher hasher;
     struct digest actual;
     char text[DIGEST_TEXT_MAX];
-    uint64_t done = 0;
+    uint64_t done = 0, size = info->size;
     int e = 0;
 
     hasher_init(&hasher, d->alg);
     while (e == 0 && done < size) {
-        uint64_t left = size - done;
+        size_t n = size - done < COPY_BLOCK ? (size_t)(size - done) : COPY_BLOCK;
 
         buf_clear(&block);
-        e = fd_pread_all(fd, offset + done, left < COPY_BLOCK ? (size_t)left : COPY_BLOCK, &block);
+        e = fd >= 0 ? fd_pread_all(fd, offset + done, n, &block)
+                    : blob_read_at(x->app->blobs, d, info, done, n, &block, x->detail);
         hasher_add(&hasher, buf_str(&block));
         if (e == 0)
             e = write_bytes(x, buf_str(&block));
@@ -155,12 +156,12 @@ static int write_blob(struct export *x, struct str text, const char *path)
 
     if (e == 0)
         e = blob_info(x->app->blobs, &d, &info, x->detail);
-    if (e == 0)
+    if (e == 0 && store_has_files(x->app->store))
         e = blob_open(x->app->blobs, &d, &info, &body, x->detail);
     fd = body.fd;
     if (e == 0)
         e = begin_entry(x, path, info.size);
-    return e < 0 ? e : copy_bytes(x, &d, fd, body.offset, info.size);
+    return e < 0 ? e : copy_bytes(x, &d, &info, fd, body.offset);
 }
 
 static int write_blobs(struct export *x)

@@ -14,6 +14,7 @@ int cmd_export(const struct config *config, const struct opt_list *args);   /* N
 int cmd_import(const struct config *config, const struct opt_list *args);   /* FILE.tar NAME:TAG */
 int cmd_fsck(const struct config *config, const struct opt_list *args);     /* [NAME...] */
 int cmd_settings(const struct config *config, const struct opt_list *args); /* NAME */
+int cmd_doctor(const struct config *config, const struct opt_list *args);
 int cmd_version(const struct config *config, const struct opt_list *args);
 int cmd_config(const struct config *config, const struct opt_list *args);
 int cmd_man(const struct config *config, const struct opt_list *args);

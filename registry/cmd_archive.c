@@ -4,6 +4,7 @@
 
 #include "registry/archive.h"
 #include "registry/cmd.h"
+#include "registry/store_open.h"
 
 /* NAME:TAG */
 static bool parse_target(const char *text, struct str *name, struct str *tag)
@@ -29,7 +30,7 @@ static int run(const struct config *config, const char *file, struct str name, s
     struct app app = {.store = NULL};
     char text[DIGEST_TEXT_MAX];
     struct digest d;
-    int e = store_dir_new(config->root, &store, &why);
+    int e = store_open_config(config, STORE_SERVE, &store, &why);
 
     if (e == 0)
         e = app_open(&app, store, (enum references)config->references, &access, &why);

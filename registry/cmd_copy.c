@@ -36,9 +36,9 @@ int cmd_copy(const struct config *config, const struct opt_list *args)
     }
     if (config->workers < COPY_THREADS_MAX)
         settings.threads = (unsigned)config->workers;
-    e = store_open_name(args->at[0], STORE_LOOK, &from, &why);
+    e = store_open_name(config, args->at[0], STORE_LOOK, &from, &why);
     if (e == 0)
-        e = store_open_name(args->at[1], STORE_SERVE, &to, &why);
+        e = store_open_name(config, args->at[1], STORE_SERVE, &to, &why);
     if (e == 0) {
         e = copy_run(from, to, &settings, &counts, &why);
         summary(&counts, e == 0);

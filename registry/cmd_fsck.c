@@ -6,6 +6,7 @@
 #include "manifests/fsck.h"
 #include "manifests/name.h"
 #include "registry/cmd.h"
+#include "registry/store_open.h"
 
 #define LINE_MAX_BYTES  (16u << 10)
 #define EXIT_UNFINISHED 3
@@ -101,7 +102,7 @@ int cmd_fsck(const struct config *config, const struct opt_list *args)
             return EXIT_USAGE;
         }
     }
-    e = store_dir_open_readonly(config->root, &store, &why);
+    e = store_open_config(config, STORE_LOOK, &store, &why);
     if (e == 0) {
         e = fsck_run(store, &settings, &counts, &why);
         if (config->json)

@@ -1,14 +1,20 @@
 /* stowage serve: opens the store, serves until SIGTERM or SIGINT, drains. */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "blobstore/store_check.h"
 #include "registry/app.h"
 #include "registry/cmd.h"
 #include "registry/http.h"
 #include "registry/maint.h"
+#include "registry/store_open.h"
+
+#define LARGE_BUFFER (512 << 10)
 
 /* Signals are blocked before the first thread and taken here by waiting; SIGPIPE is ignored for
  * good. */
@@ -45,6 +51,13 @@ static void say_listening(const char *url, void *arg)
     log_info("serve.listening", KV_S("url", url));
 }
 
+static void say_warning(const struct store_finding *f, void *arg)
+{
+    (void)arg;
+    if (f->verdict == STORE_CHECK_WARNING)
+        log_warn("serve.store", KV_S("check", f->check), KV_S("why", f->text));
+}
+
 static int serve(struct app *app, const struct config *config, const sigset_t *stop,
                  struct err_detail *why)
 {
@@ -58,12 +71,23 @@ static int serve(struct app *app, const struct config *config, const sigset_t *s
     if (e == 0)
         e = http_start(app, &settings, say_listening, NULL, &http, why);
     if (e == 0) {
-        log_info("serve.started", KV_S("root", config->root),
+        log_info("serve.started", KV_S("store", store_open_text(config)),
                  KV_I("connections_max", http_connections_max(http)));
         signals_wait(stop);
         http_stop(http);
     }
     maint_stop(maint);
+    return e;
+}
+
+/* An unsafe store is refused with one sentence; there is no other mode. */
+static int check_store(struct store *store, struct err_detail *why)
+{
+    int64_t start = clock_boot_ms();
+    int e = store_check(store, say_warning, NULL, why);
+
+    if (e == 0)
+        log_info("serve.store_checked", KV_I("ms", clock_boot_ms() - start));
     return e;
 }
 
@@ -80,7 +104,11 @@ int cmd_serve(const struct config *config, const struct opt_list *args)
         return EXIT_USAGE;
     }
     signals_prepare(&stop);
-    e = store_dir_new(config->root, &store, &why);
+    e = store_open_config(config, STORE_SERVE, &store, &why);
+    if (e == 0 && !store_has_files(store))
+        (void)mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER); /* windows of blobs go back when freed */
+    if (e == 0 && !store_has_files(store))
+        e = check_store(store, &why);
     if (e == 0)
         e = app_open(&app, store, (enum references)config->references, &config->access, &why);
     if (e == 0)
@@ -95,6 +123,6 @@ int cmd_serve(const struct config *config, const struct opt_list *args)
     if (e < 0)
         cmd_complain("%s", why.text[0] ? why.text : err_text(e));
     else
-        log_info("serve.stopped", KV_S("root", config->root));
+        log_info("serve.stopped", KV_S("store", store_open_text(config)));
     return e < 0 ? EXIT_FAILED : EXIT_OK;
 }

@@ -11,6 +11,31 @@ const struct opt_spec config_specs[] = {
      "Directory that holds everything: the embedded object store. Several processes on one host "
      "may share it.",
      offsetof(struct config, root)},
+    {"store", OPT_STRING, "URL", "", NULL, 0, 0,
+     "Object store that holds everything: dir:PATH or s3://BUCKET[/PREFIX]; empty: the directory "
+     "of "
+     "--root.",
+     offsetof(struct config, store)},
+    {"s3-endpoint", OPT_STRING, "URL", "", NULL, 0, 0,
+     "Server of an s3:// store, https://HOST[:PORT]; empty: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, "
+     "else AWS itself.",
+     offsetof(struct config, s3_endpoint)},
+    {"s3-public-endpoint", OPT_STRING, "URL", "", NULL, 0, 0,
+     "The same server as clients reach it, for redirects; empty: --s3-endpoint.",
+     offsetof(struct config, s3_public_endpoint)},
+    {"s3-region", OPT_STRING, "NAME", "", NULL, 0, 0,
+     "Region of the bucket; empty: AWS_REGION, the profile's, else us-east-1.",
+     offsetof(struct config, s3_region)},
+    {"s3-addressing", OPT_CHOICE, NULL, "auto", "auto|path|host", 0, 0,
+     "Whether the bucket stands in the path or in front of the host; auto: host on AWS, path on an "
+     "endpoint.",
+     offsetof(struct config, s3_addressing)},
+    {"s3-ca-file", OPT_STRING, "FILE", "", NULL, 0, 0,
+     "Certificates (PEM) that the server's is checked against; empty: AWS_CA_BUNDLE, the system's.",
+     offsetof(struct config, s3_ca_file)},
+    {"s3-create-header", OPT_STRING, "HEADER", "If-None-Match: *", NULL, 0, 0,
+     "Condition that makes a PUT create only; x-goog-if-generation-match: 0 on Google's.",
+     offsetof(struct config, s3_create_header)},
     {"listen", OPT_LIST, "ADDRESS", "127.0.0.1:5000", NULL, 0, 0,
      "Address to serve on: HOST:PORT with a numeric host, [IPv6]:PORT or unix:PATH; may be "
      "repeated; port 0 takes a free one.",

@@ -10,7 +10,9 @@
 
 struct config {
     const char *config_file;
-    const char *root;
+    const char *root, *store;
+    const char *s3_endpoint, *s3_public_endpoint, *s3_region, *s3_ca_file, *s3_create_header;
+    int s3_addressing;
     struct opt_list listen;
     int references;
     struct access_settings access;

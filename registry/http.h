@@ -32,8 +32,11 @@
 #define HTTP_STREAM_MEMORY_MAX                                                                     \
     (32u << 20) /* what buffers above the minimum take together; then no more grow */
 #define HTTP_BODY_MEMORY_MAX                                                                       \
-    (96u << 20) /* gathered bodies of all requests together; above: 503                            \
-                 */
+    (96u << 20)                           /* gathered bodies of all requests together; above: 503  \
+                                           */
+#define HTTP_WINDOW_MIN        (1u << 20) /* bytes fetched at once for an answer out of a remote store */
+#define HTTP_WINDOW_MAX        (32u << 20) /* for a fast client, while there is memory */
+#define HTTP_SOURCE_MEMORY_MAX (32u << 20) /* of windows above the least; four times this: 503 */
 #define HTTP_REPLY_HEADERS_MAX 16
 #define HTTP_RANGES_MAX        1024  /* R36 */
 #define HTTP_FDS_RESERVED      256   /* descriptors kept for the store and workers */
@@ -99,6 +102,13 @@ int req_reply_body(struct req *r, unsigned status, const char *content_type, str
 int req_reply_sized(struct req *r, unsigned status, uint64_t size);
 /* A range of a file by sendfile; takes fd over. */
 int req_reply_file(struct req *r, unsigned status, int fd, uint64_t offset, uint64_t size);
+/* A body of size > 0 bytes whose windows are fetched on a worker, one ahead. fetch appends exactly
+ * len bytes from offset; the first is fetched by this call, whose error it then is. arg is taken
+ * over: done is called once, also on error. */
+typedef int (*reply_fetch_fn)(void *arg, uint64_t offset, size_t len, struct buf *out,
+                              struct err_detail *detail);
+int req_reply_source(struct req *r, unsigned status, uint64_t size, reply_fetch_fn fetch,
+                     void (*done)(void *arg), void *arg);
 /* multipart/byteranges of a file region (R36); takes fd over; copies ranges. */
 struct byte_range {
     uint64_t first, last; /* inclusive, within size */

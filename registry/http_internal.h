@@ -1,6 +1,6 @@
 /* Inside of the HTTP front, shared by http.c (connections and phases), http_body.c (bodies and
- * workers), http_shell.c (framing) and http_reply.c (answers). These four are the only users of
- * libmicrohttpd.
+ * workers), http_shell.c (framing), http_reply.c (answers) and http_source.c
+ * (answers that wait). These are the only users of libmicrohttpd.
  *
  * Ownership of a struct req: made at the request line, owned by the connection until the completion
  * callback; a worker job on it keeps it alive
@@ -109,6 +109,7 @@ struct http {
     atomic_int active;     /* requests between headers and completion */
     atomic_int jobs;       /* worker jobs on requests */
     atomic_llong gathered; /* bytes of bodies in memory */
+    atomic_llong sourced;  /* bytes of windows of answers out of a remote store */
     atomic_llong grown;    /* bytes that stream buffers may hold above the least size */
 };
 
@@ -121,6 +122,9 @@ enum MHD_Result reply_queue(struct req *r); /* queues what stands; event thread 
 bool reply_ready(const struct req *r);
 void reply_error(struct req *r, int err); /* makes the error answer */
 void reply_drop(struct req *r);           /* frees an answer that was never queued */
+
+int reply_callback(struct req *r, unsigned status, uint64_t size, size_t block,
+                   MHD_ContentReaderCallback read, MHD_ContentReaderFreeCallback drop, void *arg);
 
 /* http_body.c */
 enum MHD_Result body_discard(struct req *r, size_t *size);

@@ -103,6 +103,16 @@ static int reply_set(struct req *r, unsigned status, struct MHD_Response *respon
     return 0;
 }
 
+int reply_callback(struct req *r, unsigned status, uint64_t size, size_t block,
+                   MHD_ContentReaderCallback read, MHD_ContentReaderFreeCallback drop, void *arg)
+{
+    struct MHD_Response *response = MHD_create_response_from_callback(size, block, read, arg, drop);
+
+    if (!response)
+        drop(arg);
+    return reply_set(r, status, response);
+}
+
 int req_reply_empty(struct req *r, unsigned status)
 {
     return reply_set(r, status, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));

@@ -34,6 +34,11 @@ static const struct command commands[] = {
      "Prints the settings of a repository as JSON; with --set it changes them first, for all nodes "
      "at once.",
      cmd_settings},
+    {"doctor", "[OPTION...]",
+     "Tries whether the store is safe for a registry (create-once, races, uploads, URLs, clock), "
+     "on "
+     "scratch objects that are removed again. Status 0: as far as can be tried, 1: no.",
+     cmd_doctor},
     {"version", "", "Prints version, commit, bucket format and libraries.", cmd_version},
     {"man", "", "Prints the manual page (roff).", cmd_man},
     {"help", "", "Prints this.", cmd_help},

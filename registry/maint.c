@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "blobstore/store_check.h"
 
 struct maint {
     struct app *app;
@@ -26,6 +27,18 @@ static void sweep(struct app *app)
         log_warn("maint.sweep_failed", KV_S("error", err_name(e)), KV_S("why", why.text));
 }
 
+/* A server may be replaced by another under the same name. */
+static void check(struct app *app)
+{
+    struct err_detail why = {""};
+    int e = store_has_files(app->store) ? 0 : store_check(app->store, NULL, NULL, &why);
+
+    if (e == -ERR_UNSUPPORTED)
+        log_alarm("store.unsafe", (const struct log_kv[]){KV_S("why", why.text), KV_END});
+    else if (e < 0)
+        log_warn("maint.check_failed", KV_S("error", err_name(e)), KV_S("why", why.text));
+}
+
 static void maint_main(void *arg)
 {
     struct maint *m = arg;
@@ -41,6 +54,7 @@ static void maint_main(void *arg)
         malloc_trim(0);
         if (clock_boot_ms() >= next_sweep) {
             sweep(m->app);
+            check(m->app);
             next_sweep = clock_boot_ms() + MAINT_SWEEP_MS;
         }
         next_trim = clock_boot_ms() + MAINT_TRIM_MS;

@@ -1,6 +1,7 @@
 #include "registry/store_open.h"
 
 #include "base/str.h"
+#include "blobstore/store_s3.h"
 
 /* "word:" in front, as in a URL; a path that holds a colon starts with '/' or '.'. */
 static struct str scheme_of(struct str name)
@@ -16,14 +17,33 @@ static struct str scheme_of(struct str name)
     return STR_NONE;
 }
 
-int store_open_name(const char *name, enum store_use use, struct store **ret,
-                    struct err_detail *detail)
+static int open_s3(const struct config *config, const char *name, struct store **ret,
+                   struct err_detail *detail)
+{
+    struct store_s3_settings settings = {
+        .endpoint = config->s3_endpoint,
+        .public_endpoint = config->s3_public_endpoint,
+        .region = config->s3_region,
+        .ca_file = config->s3_ca_file,
+        .create_header = config->s3_create_header,
+        .addressing = (enum s3_addressing)config->s3_addressing,
+    };
+    int e = store_s3_parse_url(str_of(name), &settings.bucket, &settings.prefix, detail);
+
+    return e < 0 ? e : store_s3_new(&settings, ret, detail);
+}
+
+int store_open_name(const struct config *config, const char *name, enum store_use use,
+                    struct store **ret, struct err_detail *detail)
 {
     struct str scheme = scheme_of(str_of(name));
     const char *path = name;
 
+    if (str_eq(scheme, STR("s3")))
+        return open_s3(config, name, ret, detail);
     if (scheme.len && !str_eq(scheme, STR("dir")))
-        return err_set(detail, -ERR_INVAL, "there is no kind of store called " STR_FMT ": use dir:",
+        return err_set(detail, -ERR_INVAL,
+                       "there is no kind of store called " STR_FMT ": use dir: or s3:",
                        STR_ARG(str_head(scheme, 40)));
     if (scheme.len)
         path += scheme.len + 1;
@@ -31,4 +51,18 @@ int store_open_name(const char *name, enum store_use use, struct store **ret,
         return err_set(detail, -ERR_INVAL, "the store's path is empty");
     return use == STORE_LOOK ? store_dir_open_readonly(path, ret, detail)
                              : store_dir_new(path, ret, detail);
+}
+
+const char *store_open_text(const struct config *config)
+{
+    return config->store && config->store[0] ? config->store : config->root;
+}
+
+int store_open_config(const struct config *config, enum store_use use, struct store **ret,
+                      struct err_detail *detail)
+{
+    if (config->store && config->store[0])
+        return store_open_name(config, config->store, use, ret, detail);
+    return use == STORE_LOOK ? store_dir_open_readonly(config->root, ret, detail)
+                             : store_dir_new(config->root, ret, detail);
 }

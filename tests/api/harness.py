@@ -347,6 +347,11 @@ class Case(Push):
             raise Skip("needs the server's root directory")
         return self.server.root
 
+    def on_directory(self):
+        """The case is about the directory store, or asks more of the machine than one in a bucket."""
+        if server_mod.GATEWAY:
+            raise Skip("is about a directory")
+
     def scratch(self):
         """A folder that goes with the case."""
         return pathlib.Path(self.stack.enter_context(tempfile.TemporaryDirectory(prefix="api-")))

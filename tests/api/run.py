@@ -14,6 +14,9 @@ commas: a part of a case's name, or a requirement (R54). --slow adds the cases t
 then go below that path and every Location and Link must begin with it. Cases that write bytes to a
 connection themselves are skipped: the proxy would answer them.
 
+--s3 keeps everything in a bucket: it starts two processes of versitygw on one directory (looked for
+in the folder given, then in $PATH), which servers use in turn.
+
 Every failing case is one line: what was sent, what was expected, what came. The last line is
 `N passed, N failed, N skipped`; the status is 0 when nothing failed.
 """
@@ -33,6 +36,7 @@ sys.path.insert(0, str(HERE))
 import central  # noqa: E402
 import coverage  # noqa: E402
 import harness  # noqa: E402
+import server  # noqa: E402
 
 
 def chosen(info, only):
@@ -96,12 +100,27 @@ def run_all(world, cases, jobs, verbose):
     return counts
 
 
+def start_gateway(folder):
+    """The S3 server of a run; ends the program where there is none."""
+    sys.path.insert(0, str(HERE.parent / "s3"))
+    import gateway
+
+    binary = gateway.find(folder or None)
+    if not binary:
+        print("missing: versitygw\n0 passed, 0 failed, 0 skipped")
+        sys.exit(0)
+    server.GATEWAY = gateway.Gateway(binary)
+    server.BUCKET = server.GATEWAY.bucket()
+    return server.GATEWAY
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("--stowage", default=os.environ.get("STOWAGE"))
     ap.add_argument("--url", help="drive this registry instead of starting one")
     ap.add_argument("--behind", metavar="EXTERNAL_URL")
     ap.add_argument("--cacert", metavar="FILE")
+    ap.add_argument("--s3", nargs="?", const="", metavar="FOLDER")
     ap.add_argument("--only", default="")
     ap.add_argument("--jobs", type=int, default=4)
     ap.add_argument("--slow", action="store_true")
@@ -114,11 +133,14 @@ def main():
         sys.exit(f"no server at {binary}: give --stowage BIN, $STOWAGE or --url URL")
     cases = [c for c in harness.load_cases() if chosen(c, args.only) and (args.slow or not c.slow)]
     binary = os.path.abspath(binary) if binary else None
+    gateway = start_gateway(args.s3) if args.s3 is not None else None
     world = harness.World(binary, args.url, args.cacert, args.behind)
     try:
         counts = run_all(world, cases, max(1, args.jobs), args.verbose)
     finally:
         complaints = world.close()
+        if gateway:
+            gateway.close()
     for name, reqs, outcome, text in central.results():
         if not args.only or outcome == "fail":
             counts[outcome] += 1

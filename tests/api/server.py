@@ -4,6 +4,7 @@ The server announces itself on stdout with a line that holds `listening on ADDRE
 both streams is kept in memory (bounded) because some cases read the log.
 """
 
+import itertools
 import os
 import re
 import shutil
@@ -11,11 +12,35 @@ import signal
 import subprocess
 import tempfile
 import threading
+import zlib
 
 READY_S = 20
 STOP_S = 20
 LOG_MAX = 8 << 20
 ANNOUNCE = re.compile(r"listening on (\S+)")
+
+
+# A tests/s3/gateway.py Gateway: then servers keep everything in a bucket of it, each below a prefix.
+# Its server keeps objects as files with the names of their keys, so a root is a folder even then.
+GATEWAY = None
+BUCKET = None
+_turns = itertools.count()
+
+
+def new_root():
+    if not GATEWAY:
+        return tempfile.mkdtemp(prefix="api-")
+    return str(GATEWAY.root / "data" / BUCKET / f"node{next(_turns)}")
+
+
+def store(root):
+    """Flags that name the store of a root."""
+    if not GATEWAY:
+        return ["--root", root]
+    below = str(GATEWAY.root / "data" / BUCKET) + "/"
+    prefix = root.removeprefix(below) if root.startswith(below) else f"x{zlib.crc32(root.encode())}"
+    endpoint = GATEWAY.endpoints[next(_turns) % len(GATEWAY.endpoints)]
+    return ["--store", f"s3://{BUCKET}/{prefix}", "--s3-endpoint", endpoint]
 
 
 class NotStarted(Exception):
@@ -25,6 +50,8 @@ class NotStarted(Exception):
 def clean_env():
     env = {k: v for k, v in os.environ.items() if not k.startswith("STOWAGE")}
     env["TZ"] = "Pacific/Kiritimati"  # answers must be UTC whatever the machine says
+    if GATEWAY:
+        env.update(GATEWAY.environ())
     return env
 
 
@@ -44,7 +71,7 @@ class Server:
         self.binary = binary
         self.args = list(args)
         self.own_root = root is None
-        self.root = root or tempfile.mkdtemp(prefix="api-")
+        self.root = root or new_root()
         self.listen = listen
         self.wrap = list(wrap)
         self.proc = None
@@ -55,7 +82,7 @@ class Server:
         self.readers = []
 
     def command(self):
-        cmd = self.wrap + [self.binary, "serve", "--root", self.root]
+        cmd = self.wrap + [self.binary, "serve"] + store(self.root)
         for one in self.listen:
             cmd += ["--listen", one]
         return cmd + self.args

@@ -170,6 +170,7 @@ def killed_at_once_loses_nothing(t):
 
 @case("L14", server="")
 def modes_of_files_under_umask_0(t):
+    t.on_directory()
     root = t.scratch() / "root"
     srv = t.serve(root=str(root), wrap=["sh", "-c", 'umask 0; exec "$@"', "sh"])
     client = t.at(srv)

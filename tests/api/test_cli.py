@@ -13,6 +13,7 @@ import time
 
 import http1
 import oci
+import server as server_mod
 from harness import Skip, case
 from server import clean_env
 from test_referrers import digests
@@ -247,14 +248,14 @@ def import_and_export_keep_digests(t):
     where = t.scratch()
     root = str(where / "root")
     digest, body, blobs = layout(t, where / "in.tar")
-    code, _, err = run(t, "import", "--root", root, str(where / "in.tar"), "a/b:v1")
+    code, _, err = run(t, "import", *server_mod.store(root), str(where / "in.tar"), "a/b:v1")
     t.eq(code, 0, f"status of import ({err[:300]!r})")
     client = t.at(t.serve(root=root))
     got = client.body(client.get("/v2/a/b/manifests/v1"), body)
     client.header(got, "Docker-Content-Digest", digest)
     for blob in blobs:
         client.body(client.get(f"/v2/a/b/blobs/{oci.digest(blob)}"), blob)
-    code, _, err = run(t, "export", "--root", root, "a/b:v1", str(where / "out.tar"))
+    code, _, err = run(t, "export", *server_mod.store(root), "a/b:v1", str(where / "out.tar"))
     t.eq(code, 0, f"status of export ({err[:300]!r})")
     with tarfile.open(where / "out.tar") as tar:
         files = {m.name.removeprefix("./"): tar.extractfile(m).read() for m in tar if m.isfile()}
@@ -278,9 +279,9 @@ def import_that_fails(t):
             out.addfile(m, io.BytesIO(bytes(data)))
     for name, ref in (("none.tar", "a:v1"), ("bad.tar", "a:v1"), ("absent.tar", "a:v1"), ("good.tar", "BAD:v1"),
                       ("good.tar", "at-20261122t075000z/x:v1")):
-        code, out, err = run(t, "import", "--root", root, str(where / name), ref)
+        code, out, err = run(t, "import", *server_mod.store(root), str(where / name), ref)
         t.true(code in (1, 2) and err.strip(), f"a refusal of {name} as {ref}", (code, out, err))
-    code, _, err = run(t, "export", "--root", root, "a:v1", str(where / "out.tar"))
+    code, _, err = run(t, "export", *server_mod.store(root), "a:v1", str(where / "out.tar"))
     t.true(code == 1 and err.strip(), "a refusal of an export of nothing", (code, err))
     t.true(not (where / "out.tar").exists(), "no file left by a failed export", "a file")
 
@@ -298,7 +299,7 @@ def imported_fallback_tag_shows_referrers(t):
     oci.layout_tar(where / "fallback.tar", [empty, art, index], oci.descriptor(index, oci.INDEX))
     tag = subject.replace(":", "-")
     for file, ref in (("image.tar", "a/b:v1"), ("fallback.tar", f"a/b:{tag}")):
-        code, _, err = run(t, "import", "--root", root, str(where / file), ref)
+        code, _, err = run(t, "import", *server_mod.store(root), str(where / file), ref)
         t.eq(code, 0, f"status of import of {file} ({err[:300]!r})")
     client = t.at(t.serve(root=root))
     client.body(client.get(f"/v2/a/b/manifests/{tag}"), index)

@@ -69,6 +69,7 @@ def metrics(t):
 
 @case("L17", "L9", server="")
 def not_ready_says_why(t):
+    t.on_directory()
     srv = t.serve()
     client = t.at(srv)
     client.status(client.get("/readyz"), 200)

@@ -58,6 +58,7 @@ def thirty_thousand_layers(t):
 @case("L7", "R88")
 def very_many_distinct_layers(t):
     """Descriptors that may be absent, each with a digest of its own: all are checked, none kept."""
+    t.on_directory()  # 48,000 questions
     repo = t.repo()
     config = oci.dump({"seed": t.seed()})
     t.blob(repo, config)
@@ -114,6 +115,7 @@ def fill(path, keep):
 
 @case("L10", "R103", server="")
 def disk_full(t):
+    t.on_directory()
     if os.geteuid() != 0:
         raise Skip("needs root to mount a small tmpfs")
     disk = t.stack.enter_context(small_disk("24m"))

@@ -21,6 +21,9 @@ struct suite_backend {
     int (*open)(const char *place, struct store **ret, struct err_detail *detail);
     bool needs_place; /* a folder, made before and removed behind each test */
     bool shared;
+    /* Over a network: nothing is known without waiting, dates are whole seconds, keys are UTF-8,
+     * URLs can be signed, what is no full part is kept by whoever saves a stream. */
+    bool remote;
 };
 
 /* Fills out with the suite's tests for the backend; returns how many. */

@@ -17,6 +17,8 @@ struct suite_test {
 #define SUITE_STREAM_TESTS 9
 extern const struct suite_test suite_stream_tests[SUITE_STREAM_TESTS];
 
+extern bool suite_remote; /* of the backend under test */
+
 struct store *suite_open_again(struct suite *t); /* a second store of the same place */
 int suite_create(struct store *s, const char *key, const char *bytes);
 void suite_holds(struct store *s, const char *key, const char *bytes);

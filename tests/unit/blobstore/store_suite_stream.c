@@ -20,19 +20,35 @@ static void add(struct store_stream *st, const char *bytes)
     assert_int_equal(store_stream_write(st, str_of(bytes), NULL), 0);
 }
 
+/* What the state does not hold is kept behind it, after a line feed. */
 static void save(struct store_stream *st, struct buf *state)
 {
+    uint64_t safe;
+
     buf_clear(state);
     assert_int_equal(store_stream_save(st, state, NULL), 0);
     assert_true(state->len > 0 && state->len <= STORE_STREAM_STATE_MAX);
     assert_int_equal(state->at[0], '{');
+    safe = store_stream_safe(st);
+    assert_true(safe <= store_stream_size(st) && (suite_remote || safe == store_stream_size(st)));
+    buf_addc(state, '\n');
+    assert_int_equal(
+        store_stream_read(st, safe, (size_t)(store_stream_size(st) - safe), state, NULL), 0);
 }
 
-static struct store_stream *resume(struct store *s, const struct buf *state, uint64_t size)
+static struct str state_of(const struct buf *saved)
 {
+    return str_head(buf_str(saved), (size_t)str_find(buf_str(saved), '\n'));
+}
+
+static struct store_stream *resume(struct store *s, const struct buf *saved, uint64_t size)
+{
+    struct str state = state_of(saved), tail = str_skip(buf_str(saved), state.len + 1);
     struct store_stream *st = NULL;
 
-    assert_int_equal(store_stream_resume(s, STR(STREAM_KEY), buf_str(state), size, &st, NULL), 0);
+    assert_int_equal(store_stream_resume(s, STR(STREAM_KEY), state, size, &st, NULL), 0);
+    assert_int_equal(store_stream_size(st) + tail.len, size);
+    assert_int_equal(store_stream_write(st, tail, NULL), 0);
     assert_int_equal(store_stream_size(st), size);
     return st;
 }
@@ -71,7 +87,7 @@ static void test_stream_commit(void **state)
     suite_holds(t->s, STREAM_KEY, "hello, world");
 
     struct store_info info; /* still known durable, though the stream's own name went */
-    assert_int_equal(store_probe(t->s, STR(STREAM_KEY), &info), 0);
+    assert_int_equal(store_probe(t->s, STR(STREAM_KEY), &info), suite_remote ? -ERR_AGAIN : 0);
 
     st = stream(t->s);
     add(st, "another");
@@ -103,7 +119,7 @@ static void test_stream_saved_and_resumed(void **state)
     add(st, "dropped: never acknowledged");
     store_stream_close(st);
     suite_absent(second, STREAM_KEY);
-    assert_int_equal(leftovers(second), 1);
+    assert_int_equal(leftovers(second), suite_remote ? 0 : 1);
 
     st = resume(second, &saved, 10);
     add(st, "abc");
@@ -126,7 +142,7 @@ static void test_stream_unsaved_leaves_nothing(void **state)
     struct store_stream *st = stream(t->s);
 
     add(st, "bytes");
-    assert_int_equal(leftovers(t->s), 1);
+    assert_int_equal(leftovers(t->s), suite_remote ? 0 : 1);
     store_stream_close(st);
     assert_int_equal(leftovers(t->s), 0);
     store_stream_close(NULL);
@@ -153,7 +169,7 @@ static void test_stream_bad_states(void **state)
     struct suite *t = *state;
     struct store_stream *st = NULL;
 
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases) - (suite_remote ? 2 : 0); i++) {
         int r = store_stream_resume(t->s, STR(STREAM_KEY), str_of(cases[i].state), cases[i].size,
                                     &st, NULL);
         assert_int_equal(r, cases[i].want);
@@ -166,11 +182,13 @@ static void test_stream_bad_states(void **state)
     save(st, &saved);
     store_stream_close(st);
     st = NULL;
-    assert_int_equal(store_stream_resume(t->s, STR(STREAM_KEY), buf_str(&saved), 5, &st, NULL),
+    if (suite_remote) /* the state holds no bytes yet: nothing to miss */
+        return;
+    assert_int_equal(store_stream_resume(t->s, STR(STREAM_KEY), state_of(&saved), 5, &st, NULL),
                      -ERR_NOTFOUND);
     assert_null(st);
     assert_int_equal(store_stream_sweep(t->s, STR(STREAM_KEY), NULL), 0);
-    assert_int_equal(store_stream_resume(t->s, STR(STREAM_KEY), buf_str(&saved), 4, &st, NULL),
+    assert_int_equal(store_stream_resume(t->s, STR(STREAM_KEY), state_of(&saved), 4, &st, NULL),
                      -ERR_NOTFOUND);
 }
 
@@ -193,7 +211,7 @@ static void test_stream_held_elsewhere_is_copied(void **state)
     add(c, "ccccc");
     save(b, &other);
     assert_int_equal(store_stream_sweep(t->s, STR(STREAM_KEY), NULL), 0); /* held: they stay */
-    assert_int_equal(leftovers(t->s), 3);
+    assert_int_equal(leftovers(t->s), suite_remote ? 0 : 3);
     assert_int_equal(store_stream_read(a, 0, 64, &out, NULL), 0);
     assert_int_equal(store_stream_read(c, 0, 64, &out, NULL), 0);
     assert_string_equal(buf_c(&out), "0123456789aaa0123456789ccccc");
@@ -244,17 +262,22 @@ static void test_stream_stale_resume_is_harmless(void **state)
 static void test_stream_sweep_is_exact(void **state)
 {
     static const char *const keys[] = {"data/ab/abcd", "data/ab/abcde", "data/abc/abcd"};
+    enum { FULL_PART = 5 << 20 }; /* what a remote store makes one of */
     struct suite *t = *state;
     struct buf saved auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
+    char *part = calloc(1, FULL_PART);
 
+    assert_non_null(part);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         struct store_stream *st = NULL;
 
         assert_int_equal(store_stream_open(t->s, str_of(keys[i]), &st, NULL), 0);
-        add(st, "x");
+        assert_int_equal(store_stream_write(st, str_make(part, suite_remote ? FULL_PART : 1), NULL),
+                         0);
         save(st, &saved);
         store_stream_close(st);
     }
+    free(part);
     struct listed got = {0};
     assert_int_equal(store_stream_list(t->s, suite_collect, &got, NULL), 0);
     assert_int_equal(got.count, 3);

@@ -19,8 +19,8 @@ static int open_fault(const char *place, struct store **ret, struct err_detail *
 int main(void)
 {
     static const struct suite_backend backends[] = {
-        {"mem", open_mem, false, false},
-        {"mem behind fault", open_fault, false, false},
+        {"mem", open_mem, false, false, false},
+        {"mem behind fault", open_fault, false, false, false},
     };
     struct CMUnitTest tests[128];
     size_t n = 0;
