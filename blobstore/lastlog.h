@@ -10,9 +10,10 @@
 
 #include "blobstore/objlog.h"
 
-#define LASTLOG_KEEP_MS  (3600 * 1000LL)
-#define LASTLOG_STALE_MS (600 * 1000LL) /* who did not look for so long finds the end by listing   \
-                                         */
+#define LASTLOG_KEEP_MS (3600 * 1000LL)
+#define LASTLOG_STALE_MS                                                                           \
+    (600 * 1000LL) /* who did not look for so long finds the end by listing                        \
+                    */
 
 struct lastlog;
 

@@ -1,6 +1,7 @@
 /* Handlers of the routes (registry/routes.def), one file for each resource: api_blob.c,
  * api_upload.c, api_manifest.c, api_list.c (tags, catalog), api_referrers.c, api_node.c (ping,
- * discovery, health, metrics). They translate between HTTP and the domain; contracts in http.h. */
+ * discovery, health, metrics), api_events.c. They translate between HTTP and the domain; contracts
+ * in http.h. */
 #ifndef STOWAGE_REGISTRY_API_H
 #define STOWAGE_REGISTRY_API_H
 
@@ -13,6 +14,8 @@ int api_discover(struct req *r);
 int api_livez(struct req *r);
 int api_readyz(struct req *r);
 int api_metrics(struct req *r);
+
+int api_events(struct req *r);
 
 int api_catalog_fast(struct req *r);
 int api_catalog(struct req *r);

@@ -38,6 +38,7 @@ static struct code invalid(enum resource resource)
         return (struct code){"BLOB_UPLOAD_INVALID", 400};
     case RESOURCE_TAGS:
     case RESOURCE_CATALOG:
+    case RESOURCE_EVENTS:
         return (struct code){"UNSUPPORTED", 400};
     default:
         return (struct code){"NAME_INVALID", 400};
