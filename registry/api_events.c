@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "registry/admit.h"
 #include "registry/api.h"
 #include "registry/api_common.h"
 #include "registry/http_stream.h"
@@ -18,8 +19,8 @@
 struct watcher {
     struct events_reader *reader;
     struct stream *stream;
-    const struct access *access;
-    struct identity identity;
+    struct access *access;
+    struct identity identity; /* with a reference of its own */
     bool sse, begun;
     size_t max; /* events of a poll */
     int64_t deadline_ms, hard_ms, beat_ms;
@@ -33,6 +34,7 @@ static void watcher_free(void *self)
     struct watcher *w = self;
 
     events_close(w->reader);
+    login_unref(w->identity.login);
     buf_done(&w->list);
     buf_done(&w->cursor);
     free(w);
@@ -42,7 +44,7 @@ static bool allowed(void *arg, struct str repo)
 {
     const struct watcher *w = arg;
 
-    return access_check(w->access, &w->identity, ACTION_PULL, repo) == 0;
+    return access_check(w->access, &w->identity, ACTION_PULL, repo, STR_NONE, NULL) == 0;
 }
 
 static void wake(void *arg)
@@ -224,7 +226,7 @@ static int make_watcher(struct req *r, struct watcher **ret)
 {
     struct watcher *w = calloc(1, sizeof(*w));
     uint64_t wait_s = 0, max = POLL_INITIAL;
-    int64_t now = clock_boot_ms();
+    int64_t now = clock_boot_ms(), left_ms = INT64_MAX; /* until who asks is nobody any more */
     int e = w ? query_number(r, "wait", WAIT_MAX_S, &wait_s) : -ERR_NOMEM;
 
     if (e == 0)
@@ -235,15 +237,27 @@ static int make_watcher(struct req *r, struct watcher **ret)
     }
     w->access = req_app(r)->access;
     w->identity = *req_identity(r);
+    w->identity.login = login_ref(w->identity.login);
     w->sse = wants_sse(r);
     w->max = max ? (size_t)max : 1;
     w->list = BUF_INIT(STREAM_PIECE_MAX - (64u << 10));
     w->cursor = BUF_INIT(EVENT_CURSOR_MAX + 1);
     w->beat_ms = now + BEAT_MS;
     w->deadline_ms = now + (w->sse ? STREAM_MS : (int64_t)wait_s * 1000);
+    if (w->identity.login && login_expiry(w->identity.login))
+        left_ms = login_expiry(w->identity.login) - clock_wall_ms();
+    if (left_ms < w->deadline_ms - now)
+        w->deadline_ms = now + left_ms;
     w->hard_ms = w->deadline_ms > now + READY_MS ? w->deadline_ms : now + READY_MS;
     *ret = w;
     return 0;
+}
+
+static int refuse(struct req *r, struct str repo)
+{
+    struct err_detail why = *req_detail(r);
+
+    return admit_refuse(r, ACTION_PULL, repo, why.text);
 }
 
 /* What a client asks for; a client that reconnects by itself names its cursor in a header. */
@@ -261,8 +275,8 @@ static int open_reader(struct req *r, struct watcher *w)
         return e;
     if (repo.len && !name_valid(buf_str(&repo)))
         return err_set(req_detail(r), -ERR_INVAL, "repository is no name of one");
-    if (repo.len && !allowed(w, buf_str(&repo)))
-        return -ERR_DENIED;
+    if (repo.len && admit_may(r, ACTION_PULL, buf_str(&repo), STR_NONE) < 0)
+        return refuse(r, buf_str(&repo));
     spec.repo = buf_str(&repo);
     spec.after = last.len && w->sse ? last : buf_str(&after);
     return events_open(req_app(r)->events, &spec, &w->reader, req_detail(r));
