@@ -20,6 +20,7 @@ readonly BUILD_SECONDS_MAX=600 MESON_SECONDS_MAX=900 API_SECONDS_MAX=600
 readonly FAULT_SECONDS_MAX=900 CLIENTS_SECONDS_MAX=1200 PROXY_SECONDS_MAX=900 GO_SECONDS_MAX=1800
 readonly CONFORMANCE_SECONDS_MAX=1200 SELFTEST_SECONDS_MAX=300
 readonly LOAD_SECONDS_MAX=480 FSCK_SECONDS_MAX=300 COPY_SECONDS_MAX=600 SOAK_SECONDS_MAX=400
+readonly EVENTS_SECONDS_MAX=900
 # Beside the fuzzing itself: reading the corpus, replaying a crash.
 readonly FUZZ_SECONDS_BESIDE=60
 
@@ -121,6 +122,13 @@ copy_suite() { # NAME FOLDER OPTION...
         --stowage "$HERE/$folder/stowage" "$@"
 }
 
+events_suite() { # NAME FOLDER OPTION...
+    local name=$1 folder=$2
+    shift 2
+    suite "$name" "$EVENTS_SECONDS_MAX" "$python" "$HERE/tests/events/run.py" \
+        --stowage "$HERE/$folder/stowage" "$@"
+}
+
 fsck_suite() { # NAME FOLDER
     suite "$1" "$FSCK_SECONDS_MAX" "$python" "$HERE/tests/fsck/run.py" --stowage "$HERE/$2/stowage"
 }
@@ -143,6 +151,7 @@ quick() {
         archive_suite archive build
         fsck_suite fsck build
         [ "$tier" = all ] || copy_suite copy build
+        [ "$tier" = all ] || events_suite events build
         [ "$tier" = all ] || load_suite load build --quick
         [ "$tier" = all ] || soak_suite soak build 8
     fi
@@ -186,6 +195,8 @@ all() {
         suite api-slow "$API_SECONDS_MAX" "$python" "$HERE/tests/api/run.py" --slow \
             --stowage "$HERE/build/stowage" --only of_thousands,of_hundreds
     fi
+    events_suite events build --full
+    events_suite asan-events build-asan
     meson_suite sim-all build sim-all
     meson_suite sim-mutants build sim-mutants
     clients

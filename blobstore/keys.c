@@ -129,6 +129,29 @@ void keys_session(struct buf *out, struct str session_id)
     buf_add(out, session_id);
 }
 
+bool keys_word_valid(struct str word)
+{
+    for (size_t i = 0; i < word.len; i++)
+        if (!((word.at[i] >= '0' && word.at[i] <= '9') ||
+              (word.at[i] >= 'a' && word.at[i] <= 'z') || word.at[i] == '-'))
+            return false;
+    return word.len > 0 && word.len <= KEYS_WORD_MAX;
+}
+
+void keys_lease(struct buf *out, struct str job)
+{
+    assert(keys_word_valid(job));
+    buf_add(out, STR("lease/"));
+    buf_add(out, job);
+}
+
+void keys_hook(struct buf *out, struct str target)
+{
+    assert(keys_word_valid(target));
+    buf_add(out, STR("hooks/"));
+    buf_add(out, target);
+}
+
 void keys_log_entry(struct buf *out, struct str prefix, bool deep, uint64_t seq)
 {
     assert(prefix.len > 0 && seq > 0);

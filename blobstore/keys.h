@@ -33,6 +33,11 @@ void keys_session(struct buf *out, struct str session_id); /* "uploads/<id>" */
 #define KEYS_CATALOG "catalog"
 #define KEYS_SECRET  "secret"
 #define KEYS_UPLOADS "uploads/"
+/* Flat ones: "lease/<job>", "hooks/<target>"; lower-case letters, digits and '-' inside. */
+void keys_lease(struct buf *out, struct str job);
+void keys_hook(struct buf *out, struct str target);
+bool keys_word_valid(struct str word);
+#define KEYS_WORD_MAX 64
 void keys_log_entry(struct buf *out, struct str prefix, bool deep, uint64_t seq);
 /* "uploads/<id>/<20>" -> id and number. */
 bool keys_session_parse(struct str key, struct str *ret_id, uint64_t *ret_seq);

@@ -356,8 +356,8 @@ static int check_repos(struct fsck *f)
 /* What lies beside the folders of the format. */
 static int check_rest(struct fsck *f)
 {
-    static const char *const known[] = {"blobs/", "catalog/", "changes/", "data/",
-                                        "links/", "repos/",   "secret/",  "uploads/"};
+    static const char *const known[] = {"blobs/", "catalog/", "changes/", "data/",   "hooks/",
+                                        "lease/", "links/",   "repos/",   "secret/", "uploads/"};
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
     struct buf after auto_buf = BUF_INIT(STORE_KEY_MAX);
     int e;

@@ -91,6 +91,11 @@ uint64_t replica_seq(const struct replica *r)
     return r->pos.seq;
 }
 
+int64_t replica_ts(const struct replica *r)
+{
+    return r->pos.ts;
+}
+
 size_t replica_bytes(const struct replica *r)
 {
     return atomic_load_explicit(&r->bytes, memory_order_relaxed);

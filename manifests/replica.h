@@ -72,7 +72,8 @@ int replica_open(struct replica *r, struct err_detail *detail) must_check;
 
 void replica_lock(struct replica *r);
 void replica_unlock(struct replica *r);
-uint64_t replica_seq(const struct replica *r); /* locked: the last applied entry */
+uint64_t replica_seq(const struct replica *r); /* locked: the last applied entry ... */
+int64_t replica_ts(const struct replica *r);   /* ... and its time */
 
 /* Makes the state at least as new as the moment of the call. */
 int replica_refresh(struct replica *r, struct err_detail *detail) must_check;

@@ -32,6 +32,9 @@ struct repo;
 struct repos_settings {
     enum references references;
     struct work *background; /* where checkpoints are written; NULL: none are */
+    /* An entry of this node was committed, and its marker is there; must not wait. May be NULL. */
+    void (*committed)(void *arg, struct str name, uint64_t seq);
+    void *committed_arg;
 };
 int repos_new(struct blobs *b, const struct repos_settings *settings,
               struct repos **ret) must_check;

@@ -189,17 +189,21 @@ static int mark(struct repo *r, int64_t ms, uint64_t seq, struct err_detail *det
 }
 
 /* The store's clock may pass into the next ten minutes before the entry lands: near the end both
- * are marked. */
+ * are marked. So are those of the entry's own time, which is later than its predecessor's, whatever
+ * the clock says. */
 static int mark_changes(struct repo *r, uint64_t seq, struct err_detail *detail)
 {
     struct store *s = node_store(blobs_node(repos_blobs(r->owner)));
-    int64_t now, first, last;
+    int64_t now, first, last, least;
     int e = store_now(s, &now, detail);
 
     if (e < 0)
         return -ERR_NOTCOMMITTED;
+    replica_lock(r->replica);
+    least = replica_ts(r->replica) + 1;
+    replica_unlock(r->replica);
     first = now / MARKER_MS;
-    last = (now + MARKER_AHEAD_MS) / MARKER_MS;
+    last = (now + MARKER_AHEAD_MS > least ? now + MARKER_AHEAD_MS : least) / MARKER_MS;
     for (int64_t i = first > r->marked ? first : r->marked + 1; e == 0 && i <= last; i++) {
         e = mark(r, i * MARKER_MS, seq, detail);
         if (e == 0)
@@ -225,6 +229,7 @@ static int before(void *self, uint64_t seq, int64_t deadline_ms, struct err_deta
 static void after(void *self, int64_t deadline_ms)
 {
     struct repo *r = self;
+    const struct repos_settings *settings = repos_settings(r->owner);
     uint64_t seq;
     bool filled;
 
@@ -232,8 +237,10 @@ static void after(void *self, int64_t deadline_ms)
     seq = replica_seq(r->replica);
     filled = repo_filled(r);
     replica_unlock(r->replica);
-    if (mutant("marker-after"))
-        (void)!mark_changes(r, seq, NULL);
+    /* Again: an entry may have come to stand long after its time. */
+    (void)!mark_changes(r, seq, NULL);
+    if (settings->committed)
+        settings->committed(settings->committed_arg, r->name_str, seq);
     catalog_agree_until(repos_catalog(r->owner), r->name_str, filled, seq, deadline_ms);
 }
 

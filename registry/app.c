@@ -7,6 +7,11 @@
 #define BACKGROUND_THREADS   1
 #define BACKGROUND_QUEUE_MAX 256
 
+static void committed(void *arg, struct str name, uint64_t seq)
+{
+    events_committed(arg, name, seq);
+}
+
 int app_open(struct app *app, struct store *store, enum references references,
              const struct access_settings *access, struct err_detail *detail)
 {
@@ -25,7 +30,11 @@ int app_open(struct app *app, struct store *store, enum references references,
         e = blobs_new(app->node, &app->blobs);
     if (e == 0)
         e = uploads_new(app->blobs, &app->uploads);
+    if (e == 0)
+        e = events_new(app->node, &app->events);
     repos.background = app->background;
+    repos.committed = committed;
+    repos.committed_arg = app->events;
     if (e == 0)
         e = repos_new(app->blobs, &repos, &app->repos);
     return e;
@@ -37,6 +46,7 @@ void app_close(struct app *app)
         work_free(app->background); /* checkpoints in progress end before what they read */
     if (app->repos)
         repos_free(app->repos);
+    events_free(app->events); /* commits are told to it */
     if (app->uploads)
         uploads_free(app->uploads);
     if (app->blobs)

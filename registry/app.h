@@ -7,6 +7,7 @@
 #include "base/work.h"
 #include "blobstore/upload.h"
 #include "manifests/catalog.h"
+#include "manifests/events.h"
 #include "manifests/repo.h"
 
 struct answers;
@@ -28,6 +29,7 @@ struct app {
     struct access *access;
     struct answers *answers; /* prepared manifest answers */
     struct work *background;
+    struct events *events;
     struct app_refuse refuse;
     int64_t staleness_ms; /* how old the state may be that reads are answered from; 0: strict */
     char url_base[APP_URL_BASE_MAX +

@@ -481,6 +481,7 @@ int http_start(struct app *app, const struct http_settings *settings,
         return -ERR_NOMEM;
     h->app = app;
     h->connections_max = derive_connections();
+    streams_init(&h->streams);
     e = watch_start(&h->watch);
     if (e == 0)
         e = work_new("worker", settings->workers, HTTP_WORKER_QUEUE_MAX, &h->workers);
@@ -514,6 +515,7 @@ void http_stop(struct http *h)
         if (s != MHD_INVALID_SOCKET)
             close(s);
     }
+    streams_end(&h->streams);
     while (atomic_load(&h->active) > 0 && clock_boot_ms() < deadline)
         clock_sleep_ms(10);
     while (atomic_load(&h->jobs) >
@@ -526,6 +528,7 @@ void http_stop(struct http *h)
         free(h->unlink_paths[i]);
     }
     watch_stop(&h->watch);
+    streams_done(&h->streams);
     if (h->workers)
         work_free(h->workers);
     free(h);

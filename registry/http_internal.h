@@ -1,6 +1,6 @@
 /* Inside of the HTTP front, shared by http.c (connections and phases), http_body.c (bodies and
- * workers), http_shell.c (framing), http_reply.c (answers) and http_source.c
- * (answers that wait). These are the only users of libmicrohttpd.
+ * workers), http_shell.c (framing), http_reply.c (answers), http_source.c (answers that wait) and
+ * http_stream.c (answers that go on). These are the only users of libmicrohttpd.
  *
  * Ownership of a struct req: made at the request line, owned by the connection until the completion
  * callback; a worker job on it keeps it alive
@@ -98,9 +98,20 @@ struct http_watch {
     bool started, stop;
 };
 
+/* All answers that are streams (http_stream.c). */
+struct stream;
+struct http_streams {
+    struct mutex mu; /* guards everything below; taken before a stream's own */
+    struct cond changed;
+    struct thread thread;
+    struct stream *first;
+    bool started, stop;
+};
+
 struct http {
     struct app *app;
     struct http_watch watch;
+    struct http_streams streams;
     struct work *workers;
     struct MHD_Daemon *daemons[HTTP_LISTEN_MAX];
     char *unlink_paths[HTTP_LISTEN_MAX];
@@ -125,6 +136,13 @@ void reply_drop(struct req *r);           /* frees an answer that was never queu
 
 int reply_callback(struct req *r, unsigned status, uint64_t size, size_t block,
                    MHD_ContentReaderCallback read, MHD_ContentReaderFreeCallback drop, void *arg);
+/* Takes the response over. */
+int reply_set(struct req *r, unsigned status, struct MHD_Response *response);
+
+/* http_stream.c */
+void streams_init(struct http_streams *all);
+void streams_end(struct http_streams *all);  /* none begins, those there are come to their end */
+void streams_done(struct http_streams *all); /* after the daemons */
 
 /* http_body.c */
 enum MHD_Result body_discard(struct req *r, size_t *size);

@@ -82,7 +82,7 @@ bool reply_ready(const struct req *r)
     return r->response || r->answer;
 }
 
-static int reply_set(struct req *r, unsigned status, struct MHD_Response *response)
+int reply_set(struct req *r, unsigned status, struct MHD_Response *response)
 {
     int e;
 

@@ -40,6 +40,7 @@ static struct code invalid(enum resource resource)
     case RESOURCE_TAGS:
     case RESOURCE_CATALOG:
     case RESOURCE_SETTINGS:
+    case RESOURCE_EVENTS:
         return (struct code){"UNSUPPORTED", 400};
     default:
         return (struct code){"NAME_INVALID", 400};

@@ -68,6 +68,8 @@ static enum resource resource_of(const struct path *p, size_t *ret_tail)
         return RESOURCE_PING;
     if (n == 2 && seg_is(p, 0, "_catalog"))
         return RESOURCE_CATALOG;
+    if (n == 3 && seg_is(p, 0, "events") && seg_is(p, 1, "_stowage"))
+        return RESOURCE_EVENTS;
     if (n >= 4 && seg_is(p, 0, "discover") && seg_is(p, 1, "ext") && seg_is(p, 2, "_oci")) {
         *ret_tail = 3;
         return n == 4 ? RESOURCE_DISCOVER : RESOURCE_REPO_DISCOVER;

@@ -57,6 +57,8 @@ def main():
         name = f"{fn.__module__.removeprefix('test_')}.{fn.__name__}"
         if args.only and not any(part in name for part in args.only.split(",")):
             continue
+        if getattr(fn, "long", False) and not args.full and not args.only:
+            continue
         start = time.monotonic()
         outcome, text = run_case(binary, args.full, fn)
         counts[outcome] += 1

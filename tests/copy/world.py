@@ -23,6 +23,12 @@ def case(fn):
     return fn
 
 
+def long_case(fn):
+    """Only with --full."""
+    fn.long = True
+    return case(fn)
+
+
 def eq(got, wanted, what):
     if got != wanted:
         raise Fail(f"{what}: expected {repr(wanted)[:500]}; got {repr(got)[:500]}")

@@ -20,6 +20,7 @@ static const struct {
     {"/v2", RESOURCE_PING, "", ""}, /* R10 */
     {"/v2/_catalog", RESOURCE_CATALOG, "", ""},
     {"/v2/_oci/ext/discover", RESOURCE_DISCOVER, "", ""},
+    {"/v2/_stowage/events", RESOURCE_EVENTS, "", ""},
     {"/v2/a/_oci/ext/discover", RESOURCE_REPO_DISCOVER, "a", ""},
     {"/v2/a/b/_oci/ext/discover", RESOURCE_REPO_DISCOVER, "a/b", ""},
     {"/v2/a/manifests/latest", RESOURCE_MANIFEST, "a", "latest"},
