@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "registry/admit.h"
 #include "registry/api.h"
 #include "registry/api_common.h"
 
@@ -123,14 +124,26 @@ static int read_release(struct req *r, struct release *l)
     return l->sets && l->conditions && l->match ? read_sets(l, list) : -ERR_NOMEM;
 }
 
-/* Who takes tags away needs the right to. */
-static int may_remove(struct req *r)
+/* Each tag by itself: who sets it needs the right to push it, who takes it away that to delete. */
+static int may_set(struct req *r, const struct release *l)
 {
-    struct app *app = req_app(r);
+    const struct app *app = req_app(r);
+    struct str name = req_target(r)->name;
+    int e = 0;
 
-    if (app->refuse.tag_delete)
+    if (l->removes && app->refuse.tag_delete)
         return err_set(req_detail(r), -ERR_UNSUPPORTED, "this registry does not delete tags");
-    return access_check(app->access, req_identity(r), ACTION_DELETE, req_target(r)->name);
+    for (size_t i = 0; e == 0 && i < l->count; i++) {
+        enum action action = l->sets[i].remove ? ACTION_DELETE : ACTION_PUSH;
+
+        e = admit_may(r, action, name, l->sets[i].tag);
+        if (e == -ERR_DENIED) {
+            struct err_detail why = *req_detail(r);
+
+            e = admit_refuse(r, action, name, why.text);
+        }
+    }
+    return e;
 }
 
 int api_release(struct req *r)
@@ -141,8 +154,8 @@ int api_release(struct req *r)
     struct repo_who who = api_who(r);
     int e = read_release(r, &l);
 
-    if (e == 0 && l.removes)
-        e = may_remove(r);
+    if (e == 0)
+        e = may_set(r, &l);
     if (e == 0)
         e = api_fresh_repo(r, req_target(r)->name, MAY_WAIT, &repo);
     if (e == 0 && !repo_exists(repo))

@@ -76,6 +76,7 @@ int cmd_settings(const struct config *config, const struct opt_list *args)
     struct settings *wanted auto_settings = NULL;
     struct store *store auto_store = NULL;
     struct app app = {.store = NULL};
+    struct access_settings access = {.allow_anonymous_network = false};
     struct str name = args->count == 1 ? str_of(args->at[0]) : STR_NONE;
     int e;
 
@@ -89,7 +90,7 @@ int cmd_settings(const struct config *config, const struct opt_list *args)
     }
     e = store_dir_new(config->root, &store, &why);
     if (e == 0)
-        e = app_open(&app, store, (enum references)config->references, false, &why);
+        e = app_open(&app, store, (enum references)config->references, &access, &why);
     if (e == 0)
         e = run(&app, name, wanted, &why);
     app_close(&app);
