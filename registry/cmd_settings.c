@@ -5,6 +5,7 @@
 
 #include "manifests/settings.h"
 #include "registry/cmd.h"
+#include "registry/store_open.h"
 
 /* "v*,!latest" as a list. */
 static void write_list(struct jw *w, struct str list)
@@ -88,7 +89,7 @@ int cmd_settings(const struct config *config, const struct opt_list *args)
         cmd_complain("%s", why.text);
         return EXIT_USAGE;
     }
-    e = store_dir_new(config->root, &store, &why);
+    e = store_open_config(config, STORE_SERVE, &store, &why);
     if (e == 0)
         e = app_open(&app, store, (enum references)config->references, &access, &why);
     if (e == 0)
