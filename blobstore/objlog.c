@@ -36,8 +36,9 @@ struct objlog {
     bool broken;    /* the chain does not hold: no commits (B6) */
     bool undecided; /* entry pending.seq + 1 may be ours */
     struct objlog_pos pending;
-    struct buf raw;       /* the entry that objlog_append handed out */
-    struct json_doc *doc; /* owns what entry points to */
+    uint8_t nonce[OBJLOG_ID_BYTES]; /* of the entry built last */
+    struct buf raw;                 /* the entry that objlog_append handed out */
+    struct json_doc *doc;           /* owns what entry points to */
     struct objlog_entry entry;
 };
 
@@ -317,6 +318,14 @@ struct attempt {
 
 enum outcome { OUTCOME_MINE, OUTCOME_OTHER, OUTCOME_ABSENT, OUTCOME_UNSEEN };
 
+static bool has_nonce(const struct objlog *l, struct str bytes)
+{
+    char hex[2 * OBJLOG_ID_BYTES + 1];
+
+    hex_encode(l->nonce, sizeof(l->nonce), hex);
+    return memmem(bytes.at, bytes.len, hex, strlen(hex)) != NULL;
+}
+
 /* Only equal bytes are mine: the status of a create decides nothing (design section 4). */
 static enum outcome look(struct objlog *l, const struct attempt *a)
 {
@@ -329,6 +338,8 @@ static enum outcome look(struct objlog *l, const struct attempt *a)
         return OUTCOME_OTHER;
     if (r < 0)
         return OUTCOME_UNSEEN;
+    if (mutant("settle-nonce") && has_nonce(l, buf_str(&found)))
+        return OUTCOME_MINE;
     return str_eq(buf_str(&found), a->bytes) ? OUTCOME_MINE : OUTCOME_OTHER;
 }
 
@@ -400,16 +411,16 @@ static int decide(struct objlog *l, struct attempt *a, struct err_detail *detail
 }
 
 /* Canonical text of an entry after pos (B2). */
-static int build(const struct objlog *l, const struct objlog_pos *pos, int64_t now, struct str ops,
+static int build(struct objlog *l, const struct objlog_pos *pos, int64_t now, struct str ops,
                  struct str payload, struct buf *out)
 {
     int64_t ahead = pos->ts - now;
     struct jw w = JW_INIT(out);
-    uint8_t nonce[OBJLOG_ID_BYTES];
     char nonce_hex[2 * OBJLOG_ID_BYTES + 1], prev[OBJLOG_HEX_LEN + 1];
 
-    rand_bytes(nonce, sizeof(nonce));
-    hex_encode(nonce, sizeof(nonce), nonce_hex);
+    if (ops.len > strlen("[]") || !mutant("settle-nonce"))
+        rand_bytes(l->nonce, sizeof(l->nonce));
+    hex_encode(l->nonce, sizeof(l->nonce), nonce_hex);
     hex_encode(pos->hash, OBJLOG_HASH_BYTES, prev);
     jw_begin(&w, '{');
     jw_kint(&w, "v", OBJLOG_VERSION);
@@ -494,8 +505,8 @@ static int attempt_init(const struct objlog *l, uint64_t seq, struct str bytes,
     return r;
 }
 
-/* Fills the undecided number with an empty entry, unless another (ours of before, or a foreign one)
- * already does. An empty entry depends on no state, so it is valid now. */
+/* Fills the undecided number with an empty entry (0), unless another (ours of before, or a foreign
+ * one) already does (-ERR_EXISTS). An empty entry depends on no state, so it is valid now. */
 static int settle(struct objlog *l, int64_t decide_until_ms, struct err_detail *detail)
 {
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
@@ -511,9 +522,22 @@ static int settle(struct objlog *l, int64_t decide_until_ms, struct err_detail *
         r = decide(l, &a, detail);
     if (r == 0 || r == -ERR_EXISTS) {
         l->undecided = false;
-        return -ERR_EXISTS;
+        return r;
     }
     return err_set(detail, -ERR_NOTCOMMITTED, "an earlier entry of this log is still undecided");
+}
+
+/* Of a program that settles at once, to answer better than "unknown": was it an empty entry? */
+static bool settled_empty(struct objlog *l)
+{
+    int64_t until_ms = clock_boot_ms() + OBJLOG_DECIDE_MS;
+    int r = -ERR_UNKNOWN;
+
+    while (l->undecided && clock_boot_ms() < until_ms) {
+        r = settle(l, until_ms, NULL);
+        clock_sleep_ms(OBJLOG_PAUSE_MAX_MS);
+    }
+    return r == 0;
 }
 
 static void advance(struct objlog_pos *pos, const struct objlog_entry *e)
@@ -545,8 +569,10 @@ int objlog_append_until(struct objlog *l, struct objlog_pos *pos, struct str ops
         return err_set(detail, -ERR_READONLY, "log " STR_FMT " is damaged",
                        STR_ARG(str_head(buf_str(&l->name), 120)));
     settle_by(l, pos);
-    if (l->undecided)
-        return mutant("unsettled") ? -ERR_NOTCOMMITTED : settle(l, decide_until_ms, detail);
+    if (l->undecided) {
+        r = mutant("unsettled") ? -ERR_NOTCOMMITTED : settle(l, decide_until_ms, detail);
+        return r == 0 ? -ERR_EXISTS : r; /* whatever stands there is followed first */
+    }
     if (mutant("late-first-send"))
         validated_ms = clock_boot_ms();
     if (clock_boot_ms() > validated_ms + OBJLOG_VALID_MS)
@@ -569,7 +595,7 @@ int objlog_append_until(struct objlog *l, struct objlog_pos *pos, struct str ops
     } else if (r == -ERR_UNKNOWN) {
         l->undecided = true;
         l->pending = *pos;
-        if (mutant("unknown-as-no"))
+        if (mutant("unknown-as-no") || (mutant("settle-nonce") && settled_empty(l)))
             r = -ERR_NOTCOMMITTED;
     }
     drop_entry(l);

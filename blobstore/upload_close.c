@@ -251,6 +251,8 @@ int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
     assert(u && d);
     if (u->state == UPLOAD_CLOSED && mutant("twin-data"))
         u->closed_digest = *d;
+    if (u->state == UPLOAD_CLOSED && mutant("close-no-g")) /* another view of what is condemned */
+        u->closed_g = CLOSE_GENERATION + 1;
     if (u->state == UPLOAD_CLOSED && digest_eq(&u->closed_digest, d))
         return finish(u, link_u, detail);
     if (u->state != UPLOAD_OPEN)

@@ -277,7 +277,7 @@ enum replica_verdict repo_judge(struct repo *r, struct repo_change *c)
         r->batch.puts |= c->kind == CHANGE_PUT;
         return REPLICA_TAKE;
     }
-    if (r->batch.settings)
+    if (r->batch.settings && !mutant("settings-same-batch"))
         return REPLICA_LATER; /* judged by what they will be */
     switch (c->kind) {
     case CHANGE_PUT:

@@ -33,12 +33,33 @@ static unsigned view_at(const struct replay *r, uint32_t tick)
     return i;
 }
 
+/* Is there a tag that the operation would change, and must not? */
+static bool denied(const struct view *v, const struct op *op)
+{
+    for (unsigned t = 0; t < TAGS_MAX; t++) {
+        bool named = (op->tags & (1u << t)) != 0, gone = (op->gone & (1u << t)) != 0;
+        bool on = v->tags[t] == op->manifest + 1;
+
+        if (!(v->immutable & (1u << t)) || !v->tags[t])
+            continue;
+        if (op->kind == OP_DELETE_MANIFEST
+                ? on
+                : gone || (named && op->kind == OP_DELETE_TAG) || (named && !on))
+            return true;
+    }
+    return false;
+}
+
 static bool holds(const struct view *v, const struct op *op)
 {
     bool there = (v->manifests & (1u << op->manifest)) != 0;
     uint32_t tags = 0;
 
+    if (op->outcome == OUT_DENIED)
+        return denied(v, op);
     switch (op->kind) {
+    case OP_SETTINGS: /* that were so */
+        return v->immutable == op->tags;
     case OP_PUT: /* of one that changed nothing */
     case OP_SET_TAGS:
         if (op->outcome == OUT_MISSING || op->outcome == OUT_CONDITION)
@@ -185,6 +206,7 @@ static void add_tag(struct list *l, unsigned i, unsigned tag)
     case OP_LINK:
     case OP_GET_MANIFEST:
     case OP_GET_BLOB:
+    case OP_SETTINGS:
         break;
     }
 }

@@ -24,6 +24,7 @@ struct str audit_log_name(struct str prefix);
 struct view {
     uint32_t tick; /* of the entry's creation */
     uint32_t manifests;
+    uint32_t immutable;     /* mask of tags */
     uint8_t tags[TAGS_MAX]; /* manifest + 1 */
 };
 struct replay {

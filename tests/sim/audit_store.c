@@ -10,12 +10,20 @@
 
 /* ---- the plain model */
 
+/* value: manifest + 1, 0 none. What is immutable stays where it is (R96). */
+static void set_tag(struct view *v, unsigned t, unsigned value)
+{
+    if ((v->immutable & (1u << t)) && v->tags[t] && v->tags[t] != value)
+        sim_fail("an immutable tag was changed: %u from %u to %u", t, v->tags[t], value);
+    v->tags[t] = (uint8_t)value;
+}
+
 static void put_tags(struct view *v, const struct json *tags, unsigned manifest)
 {
     for (size_t i = 0; i < json_len(tags); i++)
         for (unsigned t = 0; t < TAGS_MAX; t++)
             if (str_eq(json_str(json_at(tags, i)), world_tag(t)))
-                v->tags[t] = (uint8_t)(manifest + 1);
+                set_tag(v, t, manifest + 1);
 }
 
 static void set_tags(struct view *v, const struct json *sets)
@@ -27,8 +35,18 @@ static void set_tags(struct view *v, const struct json *sets)
 
         for (unsigned t = 0; t < TAGS_MAX; t++)
             if (str_eq(json_str(json_get(set, "tag")), world_tag(t)))
-                v->tags[t] = (uint8_t)(manifest + 1);
+                set_tag(v, t, (unsigned)(manifest + 1));
     }
+}
+
+/* Clients name each tag. */
+static void settle(struct view *v, const struct json *patterns)
+{
+    v->immutable = 0;
+    for (size_t i = 0; i < json_len(patterns); i++)
+        for (unsigned t = 0; t < TAGS_MAX; t++)
+            if (str_eq(json_str(json_at(patterns, i)), world_tag(t)))
+                v->immutable |= 1u << t;
 }
 
 static void apply_op(struct view *v, const struct json *op)
@@ -45,7 +63,9 @@ static void apply_op(struct view *v, const struct json *op)
         v->manifests &= ~(1u << manifest);
         for (unsigned t = 0; t < TAGS_MAX; t++)
             if (v->tags[t] == manifest + 1)
-                v->tags[t] = 0;
+                set_tag(v, t, 0);
+    } else if (str_eq(name, STR("settings"))) {
+        settle(v, json_get(json_get(op, "settings"), "immutable"));
     }
 }
 

@@ -21,6 +21,7 @@ enum deed {
     DEED_LIST,
     DEED_SWAP,     /* reads a tag, then changes it if it is still so */
     DEED_SET_TAGS, /* several at once */
+    DEED_SETTINGS, /* which tags are immutable */
     DEED_COUNT
 };
 
@@ -41,7 +42,8 @@ static unsigned any(struct client *c, unsigned n)
     return (unsigned)rng_below(&c->rng, n);
 }
 
-static enum outcome outcome_of(int e)
+/* Of reads "denied" is the store's word. */
+static enum outcome outcome_of(enum op_kind kind, int e)
 {
     if (e == 0)
         return OUT_OK;
@@ -51,6 +53,8 @@ static enum outcome outcome_of(int e)
         return OUT_MISSING;
     if (e == -ERR_CONDITION)
         return OUT_CONDITION;
+    if (e == -ERR_DENIED && kind <= OP_UNLINK)
+        return OUT_DENIED;
     return e == -ERR_UNKNOWN ? OUT_UNKNOWN : OUT_NOT_DONE;
 }
 
@@ -71,7 +75,7 @@ static void do_op(struct client *c, struct request *rq, unsigned node, bool link
     else if (rq->lost)
         hist_return(op, OUT_UNKNOWN);
     else if (!linking)
-        hist_return(op, outcome_of(rq->result));
+        hist_return(op, outcome_of(op->kind, rq->result));
     else
         hist_return(op, rq->result == 0 ? OUT_OK : rq->reached ? OUT_UNKNOWN : OUT_NOT_DONE);
     sim_trace("back %u %s: outcome %d value %d tags %x", index, hist_name(op->kind),
@@ -323,6 +327,16 @@ static void set_tags(struct client *c, unsigned repo)
     do_op(c, rq, any_node(c), false);
 }
 
+static bool settle(struct client *c, unsigned repo, uint32_t immutable, unsigned node)
+{
+    struct request *rq = request_new(request_settings);
+    struct op *op = begin_op(c, rq, OP_SETTINGS, repo);
+
+    op->tags = rq->tags = immutable;
+    do_op(c, rq, node, false);
+    return op->outcome == OUT_OK;
+}
+
 static void act(struct client *c, enum deed deed)
 {
     unsigned repo = any(c, world->plan.repos), node = any_node(c);
@@ -365,6 +379,9 @@ static void act(struct client *c, enum deed deed)
         break;
     case DEED_SET_TAGS:
         set_tags(c, repo);
+        break;
+    case DEED_SETTINGS: /* mostly none, or little could change any more */
+        (void)settle(c, repo, rng_chance(&c->rng, 5000) ? 0 : 1u << tag, node);
         break;
     case DEED_LIST:
     case DEED_COUNT:
@@ -499,6 +516,7 @@ void client_verify(void)
     if (world->plan.jumps > 0)
         verify_sessions(&c);
     for (unsigned repo = 0; repo < world->plan.repos; repo++) {
+        must(settle(&c, repo, 0, any_node(&c)), "settings", 0, repo);
         for (unsigned node = 0; node < world->plan.nodes; node++)
             verify_repo(&c, node, repo);
         for (unsigned node = 0, first = any_node(&c); node < world->plan.nodes; node++)

@@ -56,7 +56,7 @@ const char *hist_name(enum op_kind kind)
 {
     static const char *const names[] = {"put",      "set-tags", "delete-tag", "delete-manifest",
                                         "unlink",   "link",     "get-tag",    "get-manifest",
-                                        "get-blob", "list"};
+                                        "get-blob", "list",     "settings"};
 
     return names[kind];
 }

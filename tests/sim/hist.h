@@ -19,7 +19,8 @@ enum op_kind {
     OP_GET_TAG,
     OP_GET_MANIFEST,
     OP_GET_BLOB,
-    OP_LIST /* tags */
+    OP_LIST, /* tags */
+    OP_SETTINGS
 };
 
 enum outcome {
@@ -28,6 +29,7 @@ enum outcome {
     OUT_NOT_FOUND,
     OUT_MISSING,   /* put: refused, for these are missing */
     OUT_CONDITION, /* refused, for the tag is not what was asked for */
+    OUT_DENIED,    /* refused, for a tag is immutable */
     OUT_NOT_DONE   /* certainly without effect */
 };
 
@@ -36,7 +38,8 @@ struct op {
     enum outcome outcome;
     unsigned client, repo;
     unsigned manifest, blob; /* indexes into the world's content */
-    uint32_t tags;           /* mask: put, delete of a tag; OP_LIST: the answer */
+    uint32_t tags;           /* mask: put, delete of a tag; OP_LIST: the answer; OP_SETTINGS: the
+                                immutable ones */
     uint32_t gone;           /* mask of tags to be removed: OP_SET_TAGS */
     unsigned want;           /* condition on the one tag: 0 none, else what GET_TAG said + 1 */
     uint32_t missing_blobs, missing_manifests;

@@ -15,7 +15,7 @@ static void note_error(const char *what, int e, const struct err_detail *why)
 {
     sim_trace("%s: %s %s", what, err_name(e), why->text);
     if (!world->plan.faulty && e != -ERR_NOTFOUND && e != -ERR_MISSING_REF && e != -ERR_RANGE &&
-        e != -ERR_BUSY && e != -ERR_CONDITION)
+        e != -ERR_BUSY && e != -ERR_CONDITION && e != -ERR_DENIED)
         sim_fail("%s without any fault: %s (%s)", what, err_name(e), why->text);
     if (e == -ERR_CORRUPT || e == -ERR_VERSION || e == -ERR_READONLY || e == -ERR_DIGEST)
         sim_fail("%s: %s (%s)", what, err_name(e), why->text);
@@ -72,6 +72,12 @@ static const struct taglog_if *condition_of(const struct request *rq, struct con
     return &c->is;
 }
 
+/* The store, too, may say "denied": then no tag is named, and nothing was done. */
+static int denial(int e, const struct repo_refusal *refusal)
+{
+    return e == -ERR_DENIED && !refusal->tag[0] ? -ERR_UNAVAIL : e;
+}
+
 static void note_missing(struct request *rq, struct str list)
 {
     while (list.len > 0) {
@@ -96,8 +102,12 @@ void request_put(struct request *rq)
     struct manifest m auto_manifest = {.doc = NULL};
     struct err_detail why = {{0}};
     struct str tags[TAGS_MAX];
-    struct repo_put put = {
-        .manifest = &m, .body = buf_str(&man->body), .digest = man->digest, .tags = tags};
+    struct repo_refusal refusal = {.present = false};
+    struct repo_put put = {.manifest = &m,
+                           .body = buf_str(&man->body),
+                           .digest = man->digest,
+                           .tags = tags,
+                           .refusal = &refusal};
     struct repo_who who = who_of(rq);
     struct repo *r auto_repo = NULL;
     struct condition condition;
@@ -113,6 +123,7 @@ void request_put(struct request *rq)
         e = repo_put(r, &put, &who, &missing, &why);
     if (e == -ERR_MISSING_REF)
         note_missing(rq, buf_str(&missing));
+    e = denial(e, &refusal);
     if (e < 0)
         note_error("put", e, &why);
     rq->result = e;
@@ -121,6 +132,7 @@ void request_put(struct request *rq)
 void request_set_tags(struct request *rq)
 {
     struct taglog_set sets[TAGS_MAX];
+    struct repo_refusal refusal = {.present = false};
     struct err_detail why = {{0}};
     struct repo_who who = who_of(rq);
     size_t count = 0;
@@ -133,14 +145,45 @@ void request_set_tags(struct request *rq)
                                                 .remove = !(rq->tags & (1u << i)),
                                                 .digest = world->mans[rq->manifest].digest};
     if (e == 0)
-        e = repo_set_tags(r, sets, count, &who, NULL, &why);
+        e = repo_set_tags(r, sets, count, &who, &refusal, &why);
+    e = denial(e, &refusal);
     if (e < 0)
         note_error("set-tags", e, &why);
     rq->result = e;
 }
 
+void request_settings(struct request *rq)
+{
+    struct settings *settings auto_settings = NULL;
+    struct buf text auto_buf = BUF_INIT(SETTINGS_BYTES_MAX);
+    struct jw w = JW_INIT(&text);
+    struct err_detail why = {{0}};
+    struct repo_who who = who_of(rq);
+    int e;
+    struct repo *r auto_repo = open_repo(rq, rq->repo, &e, &why);
+
+    jw_begin(&w, '{');
+    jw_key(&w, "immutable");
+    jw_begin(&w, '[');
+    for (unsigned i = 0; i < world->plan.tags; i++)
+        if (rq->tags & (1u << i))
+            jw_str(&w, world_tag(i));
+    jw_end(&w, ']');
+    jw_end(&w, '}');
+    if (e == 0)
+        e = settings_parse(buf_str(&text), &settings, &why);
+    if (e == 0)
+        e = repo_set_settings(r, settings, &who, &why);
+    if (e == -ERR_DENIED) /* by the store */
+        e = -ERR_UNAVAIL;
+    if (e < 0)
+        note_error("settings", e, &why);
+    rq->result = e;
+}
+
 void request_remove(struct request *rq)
 {
+    struct repo_refusal refusal = {.present = false};
     struct err_detail why = {{0}};
     struct repo_who who = who_of(rq);
     struct condition condition;
@@ -148,12 +191,13 @@ void request_remove(struct request *rq)
     struct repo *r auto_repo = open_repo(rq, rq->repo, &e, &why);
 
     if (e == 0 && rq->op->kind == OP_DELETE_TAG)
-        e = repo_delete_tag_if(r, world_tag(rq->tag), condition_of(rq, &condition), &who, NULL,
+        e = repo_delete_tag_if(r, world_tag(rq->tag), condition_of(rq, &condition), &who, &refusal,
                                &why);
     else if (e == 0 && rq->op->kind == OP_DELETE_MANIFEST)
-        e = repo_delete_manifest(r, &world->mans[rq->manifest].digest, &who, &why);
+        e = repo_delete_manifest_for(r, &world->mans[rq->manifest].digest, &who, &refusal, &why);
     else if (e == 0)
         e = repo_unlink_blob(r, world_blob(rq->op->blob), &who, &why);
+    e = denial(e, &refusal);
     if (e < 0)
         note_error(hist_name(rq->op->kind), e, &why);
     rq->result = e;

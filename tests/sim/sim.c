@@ -71,12 +71,13 @@ static void plan_faults(struct rng *rng, struct plan *p)
 
 static void plan_weights(struct rng *rng, struct plan *p)
 {
-    /* put push go-on mount del-tag del-man unlink get-tag get-man get-blob list swap set */
-    static const unsigned mixes[][13] = {
-        {20, 4, 2, 2, 8, 5, 3, 14, 4, 4, 5, 8, 4},    /* all */
-        {30, 1, 0, 0, 12, 6, 0, 25, 3, 1, 8, 25, 10}, /* tags */
-        {6, 18, 22, 8, 2, 3, 12, 3, 2, 20, 1, 1, 1},  /* blobs */
-        {4, 22, 40, 3, 1, 1, 4, 2, 1, 14, 1, 1, 0},   /* sessions */
+    /* put push go-on mount del-tag del-man unlink get-tag get-man get-blob list swap set
+     * settings */
+    static const unsigned mixes[][14] = {
+        {20, 4, 2, 2, 8, 5, 3, 14, 4, 4, 5, 8, 4, 3},    /* all */
+        {30, 1, 0, 0, 12, 6, 0, 25, 3, 1, 8, 25, 10, 8}, /* tags */
+        {6, 18, 22, 8, 2, 3, 12, 3, 2, 20, 1, 1, 1, 0},  /* blobs */
+        {4, 22, 40, 3, 1, 1, 4, 2, 1, 14, 1, 1, 0, 0},   /* sessions */
     };
     const unsigned *mix = mixes[rng_below(rng, ARRAY_LEN(mixes))];
 
@@ -86,7 +87,7 @@ static void plan_weights(struct rng *rng, struct plan *p)
 /* Many writers of one log, a slow store: large batches. */
 static void plan_crowd(struct plan *p)
 {
-    static const unsigned mix[] = {40, 1, 0, 0, 15, 3, 1, 8, 2, 1, 3, 20, 8};
+    static const unsigned mix[] = {40, 1, 0, 0, 15, 3, 1, 8, 2, 1, 3, 20, 8, 6};
 
     p->nodes = 2;
     p->clients = CLIENTS_MAX;

@@ -140,6 +140,7 @@ void client_verify(void);   /* at the end: reads and changes everything by every
 /* What a node does of a request (request.c). */
 void request_put(struct request *rq);
 void request_set_tags(struct request *rq);
+void request_settings(struct request *rq);
 void request_remove(struct request *rq); /* a tag, a manifest, a blob: by the operation's kind */
 void request_read(struct request *rq);
 void request_start(struct request *rq);
