@@ -13,6 +13,7 @@ import csource
 import format as formatting
 import imports
 import length
+import proofs
 import words
 
 ROOT = os.path.abspath(sys.argv.pop(1))
@@ -70,6 +71,9 @@ CASES = [
     (words, "reminder", "auth/a.c", "/* TO" + "DO: later */\n", "reminder"),
     (words, "reminder elsewhere", "tests/a.py", "# TO" + "DO\n", None),
     (words, "template of mkdtemp", "auth/a.c", 'char t[] = "XXXXXX";\n', None),
+    (proofs, "no such case", "docs/consistency.md", "text `api gone.case`\n", "no test `api gone.case`"),
+    (proofs, "no such mutant", "docs/consistency.md", "`sim gone`, `other x`\n", "no test `sim gone`"),
+    (proofs, "other words", "docs/consistency.md", "`stowage fsck x`, `api`\n", None),
     (formatting, "two blanks", "base/a.c", "int  a;\n", "a.c:1"),
     (formatting, "wide", "base/a.c", "int a" + "b" * 60 + ", c" + "d" * 60 + ";\n", "a.c:1"),
     (formatting, "formatted", "base/a.c", "int a;\n", None),
