@@ -175,6 +175,8 @@ static int parse_entry(struct str raw, struct str name, uint64_t seq, struct obj
         return malformed(detail, name, seq, "no node or nonce");
     if (!json_get_int(root, "ts", &e.ts) || e.ts <= 0)
         return malformed(detail, name, seq, "no time");
+    if (json_get(root, "ahead") && (!json_get_int(root, "ahead", &e.ahead) || e.ahead < 0))
+        return malformed(detail, name, seq, "ahead is no number");
     e.ops = json_get(root, "ops");
     if (json_type(e.ops) != JSON_ARRAY_T)
         return malformed(detail, name, seq, "no operations");

@@ -44,6 +44,7 @@ struct objlog_spec {
 struct objlog_entry {
     uint64_t seq;
     int64_t ts;
+    int64_t ahead; /* B22: it was written about so long before ts; mostly 0 */
     struct str node, nonce;
     const struct json *ops; /* array */
     struct str payload;     /* bytes behind the JSON, mostly empty */

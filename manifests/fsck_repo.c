@@ -91,22 +91,23 @@ static int apply_one(struct check *c, const struct objlog_entry *e, const struct
     return r < 0 ? r : state_apply(c->state, &d.op, d.incomplete, e->seq, e->ts);
 }
 
-/* Markers stand before the entries they announce. */
+/* Markers stand before the entries they announce; one that changes nothing needs none. */
 static int check_marker(struct check *c, const struct objlog_entry *e)
 {
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    int64_t written = e->ahead < e->ts ? e->ts - e->ahead : e->ts;
     struct store_info info;
     int r;
 
-    if (e->ts / MARKER_MS == c->bucket)
+    if (written / MARKER_MS == c->bucket || json_len(e->ops) == 0)
         return 0;
-    c->bucket = e->ts / MARKER_MS;
-    keys_changes(&key, e->ts, c->name);
+    c->bucket = written / MARKER_MS;
+    keys_changes(&key, written, c->name);
     r = buf_err(&key) < 0 ? buf_err(&key) : fsck_head(c->f, buf_str(&key), &info);
     if (r != -ERR_NOTFOUND)
         return fsck_of_object(r) ? 0 : r;
     if (c->unmarked++ == 0)
-        c->unmarked_ms = e->ts;
+        c->unmarked_ms = written;
     return 0;
 }
 

@@ -7,6 +7,7 @@ import time
 
 import oci
 from harness import case
+from test_cli import run
 from test_conditional import images, put, refused, tag_of
 
 
@@ -141,3 +142,5 @@ def an_entry_from_the_future(t):
     marks = [json.loads(p.read_bytes()).get("ahead") for p in log]
     t.true(all(m is None for m in marks[:-2]) and all(3_000_000 < m <= 3_600_000 for m in marks[-2:]),
            "the two last entries marked", marks)
+    code, out, err = run(t, "fsck", "--root", srv.root)
+    t.eq((code, out.splitlines()[:-1], err), (0, [], ""), "status and findings of fsck")
