@@ -508,6 +508,18 @@ static void leave_undecided(struct client *c, unsigned repo)
     must(ask(c, OP_PUT, repo, 0, 1, node), "put after an undecided entry", node, repo);
 }
 
+/* A node that sleeps in the middle of a change, past the life of its check. */
+static void sleep_over(struct client *c, unsigned repo)
+{
+    unsigned node = any_node(c);
+
+    change_repo(c, node, repo);
+    net_sleep_next(any(c, 5), rng_between(&c->rng, 61 * SEC, 150 * SEC));
+    (void)ask(c, OP_DELETE_TAG, repo, 0, 0, node);
+    net_sleep_next(0, 0);
+    sched_sleep_us(200 * SEC);
+}
+
 void client_verify(void)
 {
     struct client c = {.number = CLIENTS_MAX};
@@ -523,6 +535,8 @@ void client_verify(void)
             change_repo(&c, (node + first) % world->plan.nodes, repo);
         if (world->plan.faulty && rng_chance(&c.rng, 3000))
             leave_undecided(&c, repo);
+        if (world->plan.faulty && rng_chance(&c.rng, 3000))
+            sleep_over(&c, repo);
         verify_repo(&c, any_node(&c), repo);
     }
 }

@@ -45,6 +45,8 @@ static struct {
     unsigned outage_but;
     char cut_off[SCHED_NAME_MAX]; /* name of the process; empty: all */
     int64_t cut_next_us;
+    unsigned sleep_calls; /* until then */
+    int64_t sleep_us;
     uint64_t calls;
     unsigned flying;       /* couriers under way */
     int64_t hurry;         /* couriers arrive at once */
@@ -280,6 +282,12 @@ static void may_pause(const struct call *c)
     bool trouble = c->fate != FATE_FINE && audit_is_entry(c->key);
     unsigned chance = session || trouble ? PAUSES_MORE * f->pause : f->pause;
 
+    if (net.sleep_us && net.sleep_calls-- == 0) {
+        p->paused_from_us = sched_now_us();
+        p->paused_until_us = sched_now_us() + net.sleep_us;
+        net.sleep_us = 0;
+        return;
+    }
     if (f->pause == 0 || p->paused_until_us > sched_now_us() || !rng_chance(&net.rng, chance))
         return;
     p->paused_from_us =
@@ -713,6 +721,12 @@ void net_outage(const struct proc *p, int64_t until_us, unsigned but)
 void net_cut_next(int64_t for_us)
 {
     net.cut_next_us = for_us;
+}
+
+void net_sleep_next(unsigned calls, int64_t for_us)
+{
+    net.sleep_calls = calls;
+    net.sleep_us = for_us;
 }
 
 uint64_t net_calls(void)

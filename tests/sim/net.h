@@ -41,6 +41,9 @@ void net_outage(const struct proc *p, int64_t until_us, unsigned but);
 /* The next entry of a repository is sent, arrives late, and then the store is away for so long; 0:
  * not any more. */
 void net_cut_next(int64_t for_us);
+/* Behind so many calls the process that made the last of them sleeps so long; for_us 0: not any
+ * more. */
+void net_sleep_next(unsigned calls, int64_t for_us);
 /* Everything that is on its way arrives. */
 void net_settle(void);
 uint64_t net_calls(void);
