@@ -160,7 +160,7 @@ int store_stream_list(struct store *s, store_list_fn fn, void *arg,
 /* ---- Backends. */
 
 /* A directory (created 0700 when absent). -ERR_DENIED, -ERR_IO, ... with a sentence. Sweeps
- * temporary files that no living process holds. Checks link, EEXIST and fsync once. */
+ * temporary files that no living process holds. Checks link and EEXIST once. */
 int store_dir_new(const char *root, struct store **ret, struct err_detail *detail) must_check;
 /* The same for looking only: nothing is made, changed or synced, writes answer -ERR_READONLY, the
  * clock is the machine's. -ERR_NOTFOUND when there is no directory. */

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/rand.h"
+#include "blobstore/keys.h"
 
 static void dir_free(struct store *s)
 {
@@ -375,7 +376,10 @@ static int open_root(struct store_dir *sd, const char *root, struct err_detail *
     if ((st.st_mode & 07777) != 0700 && root_is_ours(sd->root) && fchmod(sd->root, 0700) < 0 &&
         errno != EPERM)
         return dir_error(detail, errno, "cannot set the mode of the folder", root);
-    /* The root's own entry, where the folder above may be read. */
+    /* The root's own entry, where the folder above may be read. It was made durable before `format`
+     * came to be. */
+    if (faccessat(sd->root, "format", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return 0;
     int above auto_fd = openat(sd->root, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (above >= 0)
         (void)!fsync(above);
@@ -408,7 +412,8 @@ static bool try_tmpfile(const struct store_dir *sd)
     return linkat(AT_FDCWD, path, sd->tmp, scratch.name, AT_SYMLINK_FOLLOW) == 0;
 }
 
-/* What everything rests on: a second link is refused, files and folders can be synced. */
+/* What everything rests on: a second link is refused. That files and folders can be synced shows at
+ * the first object, `format`. */
 static int check_store(const struct store_dir *sd, const char *root, struct err_detail *detail)
 {
     struct dir_file a auto_dir_file = DIR_FILE_NONE, b auto_dir_file = DIR_FILE_NONE;
@@ -421,16 +426,33 @@ static int check_store(const struct store_dir *sd, const char *root, struct err_
     r = fd_write_all(a.fd, STR("stowage"));
     if (r < 0 && r != -ERR_NOSPACE) /* from a full disk one can still read */
         return err_set(detail, r, "cannot write below %s: %s", root, err_text(r));
-    if (fdatasync(a.fd) < 0 && errno != ENOSPC && errno != EDQUOT)
-        return dir_error(detail, errno, "cannot sync a file below", root);
     if (linkat(a.folder, a.name, b.folder, b.name, 0) == 0 || errno != EEXIST)
         return err_set(detail, -ERR_UNSUPPORTED,
                        "the file system of %s does not refuse a second link to a name", root);
     if (unlinkat(b.folder, b.name, 0) < 0 || linkat(a.folder, a.name, b.folder, b.name, 0) < 0)
         return dir_error(detail, errno, "cannot make hard links below", root);
-    if (fsync(sd->tmp) < 0 || fsync(sd->root) < 0)
-        return dir_error(detail, errno, "cannot sync the folder", root);
     return 0;
+}
+
+/* One sync of the root for what every start reads: `format`, and the way to the secrets. What is
+ * noted was there before the sync. */
+static void settle_root(struct store_dir *sd)
+{
+    struct dir_path format, secret;
+    struct stat st, folder;
+    bool has_format, has_secret;
+
+    dir_path_init(&format, STR("format"));
+    dir_path_init(&secret, STR(KEYS_SECRET));
+    has_format = fstatat(sd->root, format.at, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+    has_secret =
+        fstatat(sd->root, secret.at, &folder, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(folder.st_mode);
+    if (!has_format)
+        return; /* creating it syncs the root */
+    dir_sync_entries(sd->root);
+    dir_remember(sd, &format, &st);
+    if (has_secret)
+        dir_remember_folder(sd, secret.at);
 }
 
 static int open_all(struct store_dir *sd, const char *root, const struct dir_options *options,
@@ -453,6 +475,7 @@ static int open_all(struct store_dir *sd, const char *root, const struct dir_opt
     int fd auto_fd = dir_openat(sd, "", O_RDONLY | O_DIRECTORY);
     sd->openat2 = fd >= 0 && !options->no_openat2;
     sd->tmpfile = !options->no_tmpfile && try_tmpfile(sd);
+    settle_root(sd);
 
     struct dir_file clock auto_dir_file = DIR_FILE_NONE;
     r = dir_file_temporary(sd, &clock, detail);

@@ -129,6 +129,7 @@ int dir_enter(struct store_dir *sd, const struct dir_path *p, bool make, bool du
 /* Makes every entry on the way to the key's folder durable, once for each process. */
 int dir_sync_ancestors(struct store_dir *sd, const struct dir_path *p,
                        struct err_detail *detail) must_check;
+void dir_remember_folder(struct store_dir *sd, const char *folder); /* its entry above it */
 void dir_forget_folder(struct store_dir *sd, const char *folder);
 
 bool dir_known(const struct store_dir *sd, const struct dir_path *p, const struct stat *st);

@@ -194,6 +194,14 @@ static _Atomic uint64_t *folder_slot(struct store_dir *sd, const char *at, size_
     return &sd->folders[h.slot % DIR_KNOWN_FOLDERS];
 }
 
+void dir_remember_folder(struct store_dir *sd, const char *folder)
+{
+    uint64_t tag;
+    _Atomic uint64_t *slot = folder_slot(sd, folder, strlen(folder), &tag);
+
+    atomic_store_explicit(slot, tag, memory_order_relaxed);
+}
+
 void dir_forget_folder(struct store_dir *sd, const char *folder)
 {
     uint64_t tag;

@@ -184,6 +184,25 @@ static void test_stream_syncs(void **state)
     free(piece);
 }
 
+/* A start on a store that is there asks for one sync, of the root; what stands in it, and the way
+ * to the secrets, then needs none of the root again. */
+static void test_a_start_syncs_the_root_once(void **state)
+{
+    struct bench *t = *state;
+    struct buf out auto_buf = BUF_INIT(64);
+
+    assert_int_equal(bench_create(t->s, "format", "x"), 0);
+    assert_int_equal(bench_create(t->s, "secret/_log/0/1", "x"), 0);
+    memset(&syncs, 0, sizeof(syncs));
+
+    struct store *again auto_store = bench_open(t->place);
+    expect_syncs(0, 1);
+    assert_int_equal(store_get(again, STR("format"), 0, STORE_WHOLE, &out, NULL), 0);
+    expect_syncs(0, 0);
+    assert_int_equal(store_get(again, STR("secret/_log/0/1"), 0, STORE_WHOLE, &out, NULL), 0);
+    expect_syncs(0, 3); /* secret, secret/_log, secret/_log/0 */
+}
+
 /* ---- D4: a failed sync ends the process; "no space" before the link does not. */
 
 static int child(const char *place, const char *how, const char *nth)
@@ -330,6 +349,8 @@ int main(int argc, char **argv)
 
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_syncs_by_class, setup_counted, teardown_counted),
+        cmocka_unit_test_setup_teardown(test_a_start_syncs_the_root_once, setup_counted,
+                                        teardown_counted),
         cmocka_unit_test_setup_teardown(test_foreign_objects_are_synced_first, setup_counted,
                                         teardown_counted),
         cmocka_unit_test_setup_teardown(test_many_foreign_objects, setup_counted, teardown_counted),
