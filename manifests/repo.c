@@ -127,6 +127,7 @@ void repo_free(struct repo *r)
 {
     replica_free(r->replica);
     state_free(r->state);
+    free(r->links);
     omap_free(r->batch.removed);
     omap_free(r->batch.touched);
     free(r);
@@ -493,15 +494,36 @@ uint64_t repo_link_u(struct repo *r, const struct digest *d)
     return u;
 }
 
-static bool readable_by_refs(struct repo *r, const struct digest *d, uint64_t *ret_u)
+static struct link_seen *link_slot(struct repo *r, const struct digest *d)
 {
+    return &r->links[d->bytes[0] % REPO_LINKS_SEEN];
+}
+
+/* By reference, or by a link that was seen. */
+static bool known_readable(struct repo *r, const struct digest *d, uint64_t *ret_u)
+{
+    const struct link_seen *seen;
     bool readable;
 
     replica_lock(r->replica);
     readable = state_readable(r->state, d);
     *ret_u = state_link_u(r->state, d);
+    if (!readable && r->links) {
+        seen = link_slot(r, d);
+        readable = seen->used && seen->u == *ret_u && digest_eq(&seen->digest, d);
+    }
     replica_unlock(r->replica);
     return readable;
+}
+
+static void remember_link(struct repo *r, const struct digest *d, uint64_t u)
+{
+    replica_lock(r->replica);
+    if (!r->links)
+        r->links = calloc(REPO_LINKS_SEEN, sizeof(*r->links));
+    if (r->links) /* else it is asked for again */
+        *link_slot(r, d) = (struct link_seen){*d, u, true};
+    replica_unlock(r->replica);
 }
 
 int repo_blob(struct repo *r, const struct digest *d, struct blob_info *ret,
@@ -511,10 +533,11 @@ int repo_blob(struct repo *r, const struct digest *d, struct blob_info *ret,
     uint64_t u;
     int e;
 
-    if (!readable_by_refs(r, d, &u)) {
+    if (!known_readable(r, d, &u)) {
         e = blob_link_exists(b, r->name_str, d, u, detail);
         if (e < 0)
             return e;
+        remember_link(r, d, u);
     }
     return blob_info(b, d, ret, detail);
 }
@@ -525,10 +548,11 @@ int repo_blob_nowait(struct repo *r, const struct digest *d, struct blob_info *r
     uint64_t u;
     int e;
 
-    if (!readable_by_refs(r, d, &u)) {
+    if (!known_readable(r, d, &u)) {
         e = blob_link_exists_nowait(b, r->name_str, d, u);
         if (e < 0)
             return e;
+        remember_link(r, d, u);
     }
     return blob_info_nowait(b, d, ret);
 }

@@ -14,12 +14,23 @@ struct repo_batch {
     bool unlinks, deletes, settings;
 };
 
+/* A link that was seen. Its key names the last unlink of the digest, and it is removed only after
+ * another unlink (garbage collection takes it with its record): so it stays true for that number.
+ */
+struct link_seen {
+    struct digest digest;
+    uint64_t u;
+    bool used;
+};
+#define REPO_LINKS_SEEN 64 /* direct-mapped by digest */
+
 struct repo {
     struct repos *owner;
     struct replica *replica;
     char name[NAME_MAX_LEN + 1];
     struct str name_str;
-    struct state *state; /* guarded by the replica's lock */
+    struct state *state;     /* guarded by the replica's lock, like the next */
+    struct link_seen *links; /* NULL until one was seen */
 
     struct repo_batch batch; /* the holder's */
     int64_t marked;          /* the holder's: newest ten minutes whose marker exists */

@@ -260,6 +260,36 @@ static void test_membership(void **state)
     store_free(store);
 }
 
+/* A link is asked for once for each number of the last unlink, which ends what was seen. */
+static void test_a_seen_link_ends_with_the_unlink(void **state)
+{
+    struct store *store = mem_store();
+    struct site s;
+    struct repo_who who = {STR("alice"), STR("r1")};
+    struct digest one = digest_named("one");
+    struct repo *r;
+
+    (void)state;
+    site_open(&s, store, REFERENCES_STRICT, NULL);
+    add_content(&s, REPO);
+    assert_true(blob_readable(&s, REPO, "one"));
+    assert_false(blob_readable(&s, "library/other", "one"));
+    assert_int_equal(blob_link_remove(s.blobs, STR(REPO), &one, 0, NULL), 0);
+    assert_true(blob_readable(&s, REPO, "one")); /* not asked again */
+    assert_int_equal(blob_link_create(s.blobs, STR(REPO), &one, 0, NULL), 0);
+    assert_int_equal(repo_get(s.repos, STR(REPO), &r, NULL), 0);
+    assert_int_equal(repo_unlink_blob(r, &one, &who, NULL), 0);
+    assert_false(blob_readable(&s, REPO, "one"));
+    assert_int_equal(blob_link_create(s.blobs, STR(REPO), &one, 0, NULL), 0);
+    assert_false(blob_readable(&s, REPO, "one")); /* an old number */
+    assert_int_equal(blob_link_create(s.blobs, STR(REPO), &one, repo_link_u(r, &one), NULL), 0);
+    assert_true(blob_readable(&s, REPO, "one"));
+    assert_true(blob_readable(&s, REPO, "one"));
+    repo_unref(r);
+    site_close(&s);
+    store_free(store);
+}
+
 /* A link whose record does not exist makes nothing readable. */
 static void test_link_without_record(void **state)
 {
@@ -418,12 +448,19 @@ static void test_hot_path(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_never_written),       cmocka_unit_test(test_put_and_read),
-        cmocka_unit_test(test_two_nodes),           cmocka_unit_test(test_tag_pages),
-        cmocka_unit_test(test_referrers),           cmocka_unit_test(test_membership),
-        cmocka_unit_test(test_link_without_record), cmocka_unit_test(test_eviction),
-        cmocka_unit_test(test_open_at_once),        cmocka_unit_test(test_open_fails),
-        cmocka_unit_test(test_shared_probes),       cmocka_unit_test(test_hot_path),
+        cmocka_unit_test(test_never_written),
+        cmocka_unit_test(test_put_and_read),
+        cmocka_unit_test(test_two_nodes),
+        cmocka_unit_test(test_tag_pages),
+        cmocka_unit_test(test_referrers),
+        cmocka_unit_test(test_membership),
+        cmocka_unit_test(test_link_without_record),
+        cmocka_unit_test(test_a_seen_link_ends_with_the_unlink),
+        cmocka_unit_test(test_eviction),
+        cmocka_unit_test(test_open_at_once),
+        cmocka_unit_test(test_open_fails),
+        cmocka_unit_test(test_shared_probes),
+        cmocka_unit_test(test_hot_path),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
