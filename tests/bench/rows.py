@@ -129,12 +129,12 @@ def memory_rows(connections, storm_ops):
     ]
 
 
-def gap_rows(quick):
+def gap_rows(quick, huge):
     args = ["--clients", "1", "--ops", "1" if quick else "3"]
     ways = (("last-byte", "PATCH and PUT"), ("last-byte-put", "one PUT"))
     result = [Row(scenario, scenario, args, [gap(f"64 MiB, {way}")], fresh=True)
               for scenario, way in ways]
-    for scenario, way in ways if not quick else ():
+    for scenario, way in ways if huge else ():
         huge = Row(scenario + "-huge", scenario,
                    ["--clients", "1", "--ops", "1", "--cold", "--bytes", str(6 * 2**30)],
                    [gap(f"6 GiB, {way}")], fresh=True)
@@ -144,11 +144,12 @@ def gap_rows(quick):
     return result
 
 
-def all_rows(quick, tags):
+def all_rows(quick, tags, huge):
+    """huge: also the rows of 6 GiB."""
     seconds = 1 if quick else 3
     return (small_rows(seconds) + large_rows(seconds, 1 if quick else 4) +
             write_rows(seconds, tags) + memory_rows(200 if quick else 1000, 64 if quick else 128) +
-            gap_rows(quick))
+            gap_rows(quick, huge))
 
 
 # Conditions: (text, row, figure, kind, subject or None, factor).

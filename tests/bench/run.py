@@ -5,8 +5,8 @@ Each row is measured in rounds: in a round every server is started, driven, and 
 next to each peer, and the order turns round from one round to the next. A ratio is taken within
 a round (a pair), so that what disturbs the machine disturbs both; the table shows medians.
 
-  tests/bench/run.py [--build DIR] [--pairs 5] [--quick] [--rows A,B] [--only NAME,NAME]
-                     [--tags 100000] [--dir DIR] [--save FILE] [--from FILE] [--write FILE]
+  tests/bench/run.py [--build DIR] [--pairs 5] [--quick] [--huge] [--rows A,B] [--only NAME,NAME]
+                     [--tags 100000] [--dir DIR] [--save FILE] [--from FILE,FILE] [--write FILE]
 
 STOWAGE names our program (default: DIR/stowage). BENCH_DISTRIBUTION, BENCH_OLAREG,
 BENCH_DOCKER_REGISTRY and BENCH_NGINX name peers that are not on PATH.
@@ -39,12 +39,14 @@ def arguments():
     parser.add_argument("--pairs", type=int, choices=range(1, 21), metavar="1..20",
                         help="rounds (default: 5, with --quick 1)")
     parser.add_argument("--quick", action="store_true", help="short windows, few tags")
+    parser.add_argument("--huge", action="store_true",
+                        help="also 6 GiB in a quick run (a full one has it)")
     parser.add_argument("--rows", help="only rows whose name begins with one of these")
     parser.add_argument("--only", help="only these servers")
     parser.add_argument("--tags", type=int, help="tags in the large repository")
     parser.add_argument("--dir", help="where roots are made (default: a temporary folder)")
     parser.add_argument("--save", help="keep all measurements as JSON")
-    parser.add_argument("--from", dest="source", help="take measurements from such a file")
+    parser.add_argument("--from", dest="source", help="take measurements from such files; of a row that is in several, the last one's")
     parser.add_argument("--write", help="put the table into this file")
     return parser.parse_args()
 
@@ -140,7 +142,8 @@ def facts(opt, tags, folder, present, missing):
     with open("/proc/meminfo", encoding="ascii") as file:
         memory_kib = int(file.readline().split()[1])
     shown = ["tests/bench/run.py"]
-    shown += (["--quick"] if opt.quick else []) + [f"--pairs {opt.pairs}"]
+    shown += (["--quick"] if opt.quick else []) + (["--huge"] if opt.huge and opt.quick else [])
+    shown.append(f"--pairs {opt.pairs}")
     shown += [f"--rows {opt.rows}"] if opt.rows else []
     shown += [f"--only '{opt.only}'"] if opt.only else []
     shown.append(f"--tags {tags}")
@@ -148,7 +151,8 @@ def facts(opt, tags, folder, present, missing):
             "cores": os.cpu_count(), "cpu": cpu_model(), "memory_gib": round(memory_kib / 2**20),
             "kernel": platform.release(), "file_system": file_system(folder),
             "load_average": os.getloadavg()[0], "command": " ".join(shown), "quick": opt.quick,
-            "pairs": opt.pairs, "tags": tags, "missing": missing,
+            "pairs": opt.pairs, "tags": tags, "huge": opt.huge or not opt.quick,
+            "missing": missing,
             "unsynced": [s.name for s in present if not s.synced],
             "subjects": [[s.name, s.kind, s.version] for s in present]}
 
@@ -165,7 +169,7 @@ def take(opt, tags):
     if opt.only:
         names = opt.only.split(",")
         present = [s for s in present if s.name in names]
-    wanted = rows_module.all_rows(opt.quick, tags)
+    wanted = rows_module.all_rows(opt.quick, tags, opt.huge or not opt.quick)
     if opt.rows:
         wanted = [r for r in wanted if r.key.startswith(tuple(opt.rows.split(",")))]
     with tempfile.TemporaryDirectory(prefix="bench-", dir=opt.dir) as folder:
@@ -180,6 +184,30 @@ def take(opt, tags):
     return result
 
 
+def merge(results):
+    """One result of slices that were taken one after another; they must be alike in everything but
+    rows, servers and pairs. Every row keeps what was measured in its own slice."""
+    first = results[0]["facts"]
+    for other in (r["facts"] for r in results[1:]):
+        for key in ("quick", "tags", "cores", "cpu", "kernel", "file_system"):
+            if other[key] != first[key]:
+                sys.exit(f"bench: these files differ in {key}: {first[key]}, {other[key]}")
+    subjects, rows = {}, {}
+    for result in results:
+        for name, kind, version in result["facts"]["subjects"]:
+            if subjects.setdefault(name, [name, kind, version])[2] != version:
+                sys.exit(f"bench: these files have different versions of {name}")
+        rows.update(result["rows"])
+    kinds = {"ours": 0, "peer": 1, "baseline": 2}
+    seen = {**first, "subjects": sorted(subjects.values(), key=lambda s: kinds[s[1]]),
+            "huge": any(r["facts"]["huge"] for r in results),
+            "unsynced": sorted({n for r in results for n in r["facts"]["unsynced"]}),
+            "missing": sorted({n for r in results for n in r["facts"]["missing"]} - set(subjects)),
+            "slices": [{key: r["facts"][key] for key in ("date", "command", "load_average")}
+                       for r in results]}
+    return {"facts": seen, "rows": rows}
+
+
 def main():
     # A polite end runs the clean-up that stops servers and removes roots.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -187,12 +215,16 @@ def main():
     opt.pairs = opt.pairs or (1 if opt.quick else 5)
     tags = opt.tags or (1000 if opt.quick else 100000)
     if opt.source:
-        with open(opt.source, encoding="utf-8") as file:
-            result = json.load(file)
+        results = []
+        for source in opt.source.split(","):
+            with open(source, encoding="utf-8") as file:
+                results.append(json.load(file))
+        result = merge(results) if len(results) > 1 else results[0]
     else:
         result = take(opt, tags)
     seen = result["facts"]
-    text = table.render(result, rows_module.all_rows(seen["quick"], seen["tags"]),
+    text = table.render(result, rows_module.all_rows(seen["quick"], seen["tags"],
+                                                           seen["huge"]),
                         rows_module.CONDITIONS)
     if opt.write:
         table.write(opt.write, text)

@@ -19,6 +19,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 import rows as rows_module
+import run
 import table
 
 LOAD, BARE = sys.argv[1:3] if len(sys.argv) > 2 else ("", "")
@@ -216,7 +217,7 @@ class Tables(unittest.TestCase):
 
     def verdicts(self, cpu):
         result = self.result(cpu)
-        rows = rows_module.all_rows(True, 1000)
+        rows = rows_module.all_rows(True, 1000, False)
         main = [x for x in table.main_table(result, rows) if x.startswith("| manifest GET, server")]
         held = [x for x in table.condition_table(result, rows, rows_module.CONDITIONS)
                 if x.startswith("| manifest GET: CPU")]
@@ -237,9 +238,35 @@ class Tables(unittest.TestCase):
 
     def test_failures_are_told(self):
         result = self.result({"ours": [1, None], "a": [None, None], "bare MHD": [1, 1]})
-        text = "\n".join(table.main_table(result, rows_module.all_rows(True, 1000)))
+        text = "\n".join(table.main_table(result, rows_module.all_rows(True, 1000, False)))
         self.assertIn("ours failed in 1 of 2 rounds: broke", text)
         self.assertIn("| failed |", text)
+
+    def slice_of(self, date, key, cpu, **facts):
+        kinds = {"stowage": "ours", "a": "peer", "bare MHD": "baseline"}
+        return {"facts": {"subjects": [[n, kinds[n], "1"] for n in cpu], "quick": True, "tags": 1000,
+                          "cores": 2, "cpu": "x", "kernel": "1", "file_system": "ext4",
+                          "memory_gib": 1, "huge": False, "unsynced": [], "missing": [],
+                          "date": date, "command": f"run {key}", "load_average": 1.0, "pairs": 1,
+                          **facts},
+                "rows": {key: {n: [{"cpu": v}] for n, v in cpu.items()}}}
+
+    def test_slices_become_one_table(self):
+        slices = [self.slice_of("day 1", "manifest-get", {"a": 100, "stowage": 50},
+                                missing=["bare MHD"]),
+                  self.slice_of("day 2", "manifest-head", {"stowage": 10, "bare MHD": 6}),
+                  self.slice_of("day 3", "manifest-get", {"stowage": 20, "a": 100})]
+        merged = run.merge(slices)
+        text = table.render(merged, rows_module.all_rows(True, 1000, False), [])
+        for wanted in ("in 3 slices", "- day 1, load average before 1.0: `run manifest-get`",
+                       "| stowage | a | bare MHD |", "| 20.0 | 100 |  | 0.20 × a | won |"):
+            self.assertIn(wanted, text)
+        self.assertEqual(merged["facts"]["missing"], [])
+        with self.assertRaises(SystemExit):
+            run.merge([slices[0], self.slice_of("day 4", "idle", {"a": 1}, kernel="2")])
+        slices[2]["facts"]["subjects"][0][2] = "2"
+        with self.assertRaises(SystemExit):
+            run.merge(slices)
 
     def test_page(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -126,23 +126,34 @@ def condition_table(result, rows, conditions):
     return lines
 
 
+def taken(seen):
+    """When and how; a table of slices says so, and names each."""
+    where = (f"{seen['cores']} cores ({seen['cpu']}), {seen['memory_gib']} GiB, Linux "
+             f"{seen['kernel']}, {seen['file_system']}")
+    shared = "Load tool and servers share the cores."
+    slices = seen.get("slices")
+    if not slices:
+        return [f"Taken {seen['date']} on {where}; load average before the run "
+                f"{seen['load_average']:.1f}. {shared}", "", f"Command: `{seen['command']}`."]
+    return [f"Taken in {len(slices)} slices, one after another, on {where}. {shared} A row is of "
+            "one slice; where two have it, of the later one.", "",
+            *[f"- {s['date']}, load average before {s['load_average']:.1f}: `{s['command']}`"
+              for s in slices], "", ""]
+
+
 def render(result, rows, conditions):
     seen = result["facts"]
     versions = [f"{n} {v}".strip() for n, _, v in seen["subjects"]]
-    lines = [
-        f"Taken {seen['date']} on {seen['cores']} cores ({seen['cpu']}), "
-        f"{seen['memory_gib']} GiB, Linux {seen['kernel']}, {seen['file_system']}; load average "
-        f"before the run {seen['load_average']:.1f}. Load tool and servers share the cores.",
-        "", f"Command: `{seen['command']}`. Servers: {'; '.join(versions)}."]
+    lines = taken(seen)
+    lines[-1] = f"{lines[-1]} Servers: {'; '.join(versions)}.".strip()
     if seen["unsynced"]:
         lines.append(f"Answers a push before the data is on disk: {', '.join(seen['unsynced'])}.")
     if seen["missing"]:
         lines.append(f"Not present on this machine, so not compared: {', '.join(seen['missing'])}.")
     if seen["quick"]:
-        lines.append("A quick run: short windows. Differences below a third mean little.")
-    else:
-        lines.append(f"Medians of {seen['pairs']} rounds; ratios are medians of the ratios of each "
-                     "round. ↓: less is better; ↑: more is better.")
+        lines.append("Quick: short windows. Differences below a third mean little.")
+    lines.append("Medians of the rounds (pairs); ratios are medians of the ratios of each round. "
+                 "↓: less is better; ↑: more is better.")
     lines += ["", *main_table(result, rows), "", "Conditions:", "",
               *condition_table(result, rows, conditions)]
     return "\n".join(lines) + "\n"
