@@ -1,144 +1,62 @@
-/* Settings and their files, and the decision. */
+/* Life, and the decision. */
+#include "auth/access_internal.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
-#include "auth/access_internal.h"
 #include "base/clock.h"
-#include "base/log.h"
 
-static bool given(const char *path)
+static const char *given(const char *path)
 {
-    return path && path[0];
+    return path && path[0] ? path : NULL;
 }
 
-/* ---- Files. */
-
-static int read_htpasswd(const char *path, struct htpasswd **ret, struct file_stamp *ret_stamp,
-                         struct err_detail *detail)
+static int start(struct access *a)
 {
-    struct buf text auto_buf = BUF_INIT(FILE_BYTES_MAX);
-    struct err_detail why = {""};
-    int e = file_read(path, &text, ret_stamp, detail);
+    int e = seen_new(&a->seen);
 
-    if (e < 0)
-        return e;
-    e = htpasswd_parse(buf_str(&text), ret, &why);
-    if (text.at)
-        explicit_bzero(text.at, text.cap);
-    return e < 0 ? err_set(detail, e, "%s: %s", path, why.text[0] ? why.text : err_text(e)) : 0;
+    if (e == 0)
+        e = throttle_new(&a->throttle);
+    if (e == 0)
+        e = gate_new(0, &a->gate);
+    atomic_init(&a->looked_ms, clock_boot_ms());
+    return e;
 }
-
-struct htpasswd *access_htpasswd(struct access *a)
-{
-    struct htpasswd *h;
-
-    mutex_lock(&a->mu);
-    h = a->htpasswd ? htpasswd_ref(a->htpasswd) : NULL;
-    mutex_unlock(&a->mu);
-    return h;
-}
-
-bool access_look(struct access *a, int64_t now_ms)
-{
-    struct file_stamp now, then;
-    long long looked = atomic_load_explicit(&a->looked_ms, memory_order_relaxed);
-
-    if (now_ms - looked < ACCESS_LOOK_MS ||
-        !atomic_compare_exchange_strong(&a->looked_ms, &looked, now_ms))
-        return atomic_load_explicit(&a->changed, memory_order_relaxed);
-    if (given(a->settings.htpasswd)) {
-        now = file_stamp(a->settings.htpasswd);
-        mutex_lock(&a->mu);
-        then = a->htpasswd_stamp;
-        mutex_unlock(&a->mu);
-        if (!file_stamp_eq(&now, &then))
-            atomic_store(&a->changed, true);
-    }
-    return atomic_load(&a->changed);
-}
-
-struct two_contents {
-    const struct htpasswd *before, *after;
-};
-
-static bool password_changed(const struct login *l, void *arg)
-{
-    const struct two_contents *c = arg;
-    uint8_t before[HMAC_BYTES], after[HMAC_BYTES];
-
-    if (login_kind(l) != LOGIN_PASSWORD)
-        return false;
-    return !htpasswd_proof(c->before, str_of(login_name(l)), before) ||
-           !htpasswd_proof(c->after, str_of(login_name(l)), after) ||
-           memcmp(before, after, sizeof(before)) != 0;
-}
-
-static void reload_htpasswd(struct access *a)
-{
-    struct htpasswd *fresh auto_htpasswd = NULL, *old auto_htpasswd = NULL;
-    struct file_stamp stamp = file_stamp(a->settings.htpasswd), read;
-    struct err_detail why = {""};
-    struct two_contents contents;
-    int e;
-
-    if (file_stamp_eq(&stamp, &a->htpasswd_stamp))
-        return;
-    e = read_htpasswd(a->settings.htpasswd, &fresh, &read, &why);
-    mutex_lock(&a->mu);
-    a->htpasswd_stamp = e < 0 ? stamp : read;
-    if (e == 0) {
-        old = a->htpasswd;
-        a->htpasswd = htpasswd_ref(fresh);
-    }
-    mutex_unlock(&a->mu);
-    if (e < 0) {
-        log_error("auth.not_reloaded", KV_S("why", why.text),
-                  KV_S("effect", "the users that were read before count on"));
-        return;
-    }
-    contents = (struct two_contents){old, fresh};
-    seen_drop(a->seen, password_changed, &contents);
-    log_info("auth.reloaded", KV_S("file", a->settings.htpasswd),
-             KV_I("users", htpasswd_count(fresh)));
-}
-
-void access_reload(struct access *a)
-{
-    mutex_lock(&a->reload);
-    if (atomic_exchange(&a->changed, false) && given(a->settings.htpasswd))
-        reload_htpasswd(a);
-    mutex_unlock(&a->reload);
-}
-
-/* ---- Life. */
 
 int access_new(const struct access_settings *settings, struct access **ret,
                struct err_detail *detail)
 {
     struct access *a = calloc(1, sizeof(*a));
-    int e = 0;
+    int e;
 
     if (!a)
         return -ERR_NOMEM;
     a->settings = *settings;
-    a->enabled = given(settings->htpasswd);
+    a->service = str_of(given(settings->service) ? settings->service : "stowage");
+    a->files[ACCESS_HTPASSWD].path = given(settings->htpasswd);
+    a->files[ACCESS_POLICY].path = given(settings->policy);
+    a->files[ACCESS_ISSUERS].path = given(settings->issuers);
+    for (int i = 0; i < ACCESS_FILES; i++)
+        a->enabled = a->enabled || a->files[i].path;
     mutex_init(&a->reload);
     mutex_init(&a->mu);
-    if (given(settings->htpasswd))
-        e = read_htpasswd(settings->htpasswd, &a->htpasswd, &a->htpasswd_stamp, detail);
-    atomic_init(&a->looked_ms, a->enabled ? clock_boot_ms() : 0);
+    e = access_files_open(a, detail);
     if (e == 0 && a->enabled)
-        e = seen_new(&a->seen);
-    if (e == 0 && a->enabled)
-        e = throttle_new(&a->throttle);
-    if (e == 0 && a->enabled)
-        e = gate_new(0, &a->gate);
+        e = start(a);
     if (e < 0) {
         access_free(a);
         return e;
     }
     *ret = a;
     return 0;
+}
+
+int access_connect(struct access *a, const struct access_outside *outside)
+{
+    if (!a->enabled)
+        return 0;
+    a->outside = *outside;
+    return token_mint_new(&outside->secrets, outside->token_issuer, a->service, &a->mint);
 }
 
 void access_free(struct access *a)
@@ -148,7 +66,8 @@ void access_free(struct access *a)
     gate_free(a->gate);
     throttle_free(a->throttle);
     seen_free(a->seen);
-    htpasswd_unref(a->htpasswd);
+    token_mint_free(a->mint);
+    access_files_close(a);
     mutex_done(&a->reload);
     mutex_done(&a->mu);
     free(a);
@@ -159,6 +78,16 @@ bool access_enabled(const struct access *a)
     return a->enabled;
 }
 
+enum access_mode access_mode(const struct access *a)
+{
+    return (enum access_mode)a->settings.mode;
+}
+
+struct str access_service(const struct access *a)
+{
+    return a->service;
+}
+
 struct gate *access_gate(struct access *a)
 {
     return a->gate;
@@ -166,18 +95,85 @@ struct gate *access_gate(struct access *a)
 
 /* ---- The decision. */
 
-int access_check(struct access *a, const struct identity *who, enum action action, struct str repo,
-                 struct str tag, struct err_detail *reason)
+/* What a token's or key's scopes say of repositories and the catalog. */
+static unsigned limit_bits(const struct login *l, const struct access_need *need)
 {
-    assert(a && who);
-    (void)repo, (void)tag;
-    if (action == ACTION_HEALTH || action == ACTION_TOKEN)
+    const struct scopes *limit = login_scopes(l);
+    bool globs = login_kind(l) == LOGIN_ROBOT;
+    struct str name = need->asked.len ? need->asked : need->repo;
+    unsigned bits = 0;
+
+    if (need->action == ACTION_CATALOG)
+        bits = scopes_actions(limit, SCOPE_REGISTRY, STR("catalog"), false);
+    if (name.len)
+        bits |= scopes_actions(limit, SCOPE_REPOSITORY, name, globs);
+    for (size_t i = 0; globs && !name.len && i < limit->count; i++)
+        bits |= limit->at[i].actions & ACTION_BIT(ACTION_CATALOG); /* of some repository */
+    return bits;
+}
+
+/* Clients know of pull, push and delete only and ask for nothing else. So a token of our own is
+ * limited in the finer rights by what they come with, and the policy says the rest. */
+static bool within_limit(const struct login *l, const struct access_need *need)
+{
+    unsigned bits = limit_bits(l, need);
+
+    if (bits & ACTION_BIT(need->action))
+        return true;
+    if (login_kind(l) != LOGIN_TOKEN)
+        return false;
+    if (need->action == ACTION_HISTORY)
+        return bits & ACTION_BIT(ACTION_PULL);
+    if (need->action == ACTION_OVERRIDE)
+        return bits & (ACTION_BIT(ACTION_PUSH) | ACTION_BIT(ACTION_DELETE));
+    return false;
+}
+
+static int ask_policy(const struct policy *p, const struct login *l, const struct access_need *need,
+                      struct err_detail *reason)
+{
+    struct policy_ask ask = {l, need->action, need->repo, need->tag};
+    struct policy_answer answer;
+
+    if (need->action == ACTION_CATALOG && need->repo.len == 0)
+        return policy_somewhere(p, l, ACTION_CATALOG)
+                   ? 0
+                   : err_set(reason, -ERR_DENIED, "the policy lists nothing for this caller");
+    policy_decide(p, &ask, &answer);
+    if (answer.allowed)
+        return 0;
+    if (answer.line)
+        return err_set(reason, -ERR_DENIED, "the policy denies %s in its line %u",
+                       action_word(need->action), answer.line);
+    return err_set(reason, -ERR_DENIED, "no rule of the policy allows %s",
+                   action_word(need->action));
+}
+
+int access_check(struct access *a, const struct identity *who, const struct access_need *need,
+                 struct err_detail *reason)
+{
+    struct policy *policy auto_policy = NULL;
+    const struct login *l;
+
+    assert(a && who && need);
+    l = who->login;
+    if (need->action == ACTION_HEALTH || need->action == ACTION_TOKEN)
         return 0;
     if (!a->enabled)
         return who->name[0] == '\0' ? 0 : -ERR_DENIED; /* there are no other identities */
-    if (!who->login)
-        return err_set(reason, -ERR_DENIED, "nobody may do this without saying who he is");
-    return 0;
+    if (need->action == ACTION_NONE) /* R22: whoever says nothing of himself is asked */
+        return l ? 0 : err_set(reason, -ERR_DENIED, "say who you are");
+    if (l && login_scopes(l) && !within_limit(l, need))
+        return err_set(reason, -ERR_DENIED, "the token or key was not given for this");
+    if (l && login_kind(l) == LOGIN_SERVER)
+        return 0; /* its server has decided */
+    policy = access_policy(a);
+    if (policy)
+        return ask_policy(policy, l, need, reason);
+    return who->name[0] ? 0
+                        : err_set(reason, -ERR_DENIED,
+                                  "nobody may do this without saying who he "
+                                  "is");
 }
 
 int access_check_listen(const struct access *a, struct str address, bool loopback,

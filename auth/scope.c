@@ -56,7 +56,7 @@ static unsigned parse_actions(struct str list)
     }
 }
 
-static bool parse_type(struct str word, enum scope_type *ret)
+bool scope_type_parse(struct str word, enum scope_type *ret)
 {
     ptrdiff_t bracket = str_find(word, '(');
 
@@ -76,7 +76,8 @@ static int parse_one(struct str one, struct scopes *add)
 
     while (last > 0 && one.at[last - 1] != ':')
         last--;
-    if (colon < 0 || (size_t)colon + 1 >= last || !parse_type(str_head(one, (size_t)colon), &type))
+    if (colon < 0 || (size_t)colon + 1 >= last ||
+        !scope_type_parse(str_head(one, (size_t)colon), &type))
         return 0;
     name = str_make(one.at + colon + 1, last - 1 - ((size_t)colon + 1));
     actions = parse_actions(str_skip(one, last));
@@ -111,6 +112,14 @@ unsigned scopes_actions(const struct scopes *s, enum scope_type type, struct str
             actions |= s->at[i].actions;
     }
     return actions;
+}
+
+bool scopes_name(const struct scopes *s, enum scope_type type, struct str name)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->at[i].type == type && str_eq(str_of(s->at[i].name), name))
+            return true;
+    return false;
 }
 
 void scope_actions_text(unsigned actions, struct buf *out)

@@ -35,7 +35,11 @@ int scopes_add(struct scopes *s, enum scope_type type, struct str name,
 /* The bits that stand for this name. globs: names are patterns (limits of API keys). */
 unsigned scopes_actions(const struct scopes *s, enum scope_type type, struct str name, bool globs);
 
+/* Is the name in there, with whatever actions, none even? */
+bool scopes_name(const struct scopes *s, enum scope_type type, struct str name);
+
 const char *scope_type_word(enum scope_type t);
+bool scope_type_parse(struct str word, enum scope_type *ret); /* "repository(plugin)", too */
 /* "repository:<name>:pull,push", blanks between; appended. */
 void scope_text(const struct scope *s, struct buf *out);
 void scopes_text(const struct scopes *s, struct buf *out);

@@ -32,6 +32,7 @@ void keys_repo(struct buf *out, struct str repo);          /* "repos/<name>" */
 void keys_session(struct buf *out, struct str session_id); /* "uploads/<id>" */
 #define KEYS_CATALOG "catalog"
 #define KEYS_SECRET  "secret"
+#define KEYS_ROBOTS  "robots"
 #define KEYS_UPLOADS "uploads/"
 /* Flat ones: "lease/<job>", "hooks/<target>"; lower-case letters, digits and '-' inside. */
 void keys_lease(struct buf *out, struct str job);

@@ -27,6 +27,7 @@
 
 struct secrets {
     uint8_t at[NODE_SECRETS_MAX][NODE_SECRET_BYTES]; /* oldest first */
+    int64_t ts[NODE_SECRETS_MAX];                    /* of their entries */
     size_t count;
     struct objlog_pos pos;
 };
@@ -182,12 +183,14 @@ static int format_open(struct node *n, struct err_detail *detail)
 
 /* ---- secrets */
 
-static void secrets_add(struct secrets *s, const uint8_t key[NODE_SECRET_BYTES])
+static void secrets_add(struct secrets *s, const uint8_t key[NODE_SECRET_BYTES], int64_t ts)
 {
     if (s->count == NODE_SECRETS_MAX) {
         memmove(s->at[0], s->at[1], sizeof(s->at) - sizeof(s->at[0]));
+        memmove(&s->ts[0], &s->ts[1], sizeof(s->ts) - sizeof(s->ts[0]));
         s->count--;
     }
+    s->ts[s->count] = ts;
     memcpy(s->at[s->count++], key, NODE_SECRET_BYTES);
 }
 
@@ -203,7 +206,7 @@ static int secrets_apply(const struct objlog_entry *e, void *arg)
             return -ERR_VERSION; /* B2 */
         if (!hex_decode(json_str(json_get(op, "key")), key, sizeof(key)))
             return -ERR_CORRUPT;
-        secrets_add(s, key);
+        secrets_add(s, key, e->ts);
     }
     return 0;
 }
@@ -236,7 +239,7 @@ static int secrets_append(struct objlog *log, struct secrets *s, int64_t validat
         return -ERR_NOMEM;
     r = objlog_append(log, &s->pos, buf_str(&ops), STR_NONE, validated_ms, NULL, detail);
     if (r == 0)
-        secrets_add(s, key);
+        secrets_add(s, key, s->pos.ts);
     return r;
 }
 
@@ -289,7 +292,44 @@ int node_refresh_secrets(struct node *n, struct err_detail *detail)
     return 0;
 }
 
+int node_add_secret(struct node *n, struct err_detail *detail)
+{
+    struct objlog *log auto_objlog = NULL;
+    struct secrets *fresh auto_free = malloc(sizeof(*fresh));
+    int r = fresh ? secrets_log(n, &log) : -ERR_NOMEM;
+
+    if (r < 0)
+        return r;
+    mutex_lock(&n->mu);
+    *fresh = n->secrets;
+    mutex_unlock(&n->mu);
+    r = -ERR_EXISTS;
+    for (int i = 0; r == -ERR_EXISTS && i < NODE_TRIES_MAX; i++) {
+        int64_t now_ms = clock_boot_ms();
+
+        r = objlog_follow(log, &fresh->pos, secrets_apply, fresh, detail);
+        if (r == 0)
+            r = secrets_append(log, fresh, now_ms, detail);
+    }
+    if (r == 0) {
+        mutex_lock(&n->mu);
+        if (fresh->pos.seq > n->secrets.pos.seq)
+            n->secrets = *fresh;
+        mutex_unlock(&n->mu);
+    }
+    explicit_bzero(fresh, sizeof(*fresh));
+    return r;
+}
+
 bool node_key(struct node *n, struct str label, unsigned index, uint8_t out[HMAC_BYTES])
+{
+    int64_t until_ms;
+
+    return node_key_until(n, label, index, out, &until_ms);
+}
+
+bool node_key_until(struct node *n, struct str label, unsigned index, uint8_t out[HMAC_BYTES],
+                    int64_t *ret_until_ms)
 {
     uint8_t secret[NODE_SECRET_BYTES];
     bool found = false;
@@ -298,6 +338,7 @@ bool node_key(struct node *n, struct str label, unsigned index, uint8_t out[HMAC
     mutex_lock(&n->mu);
     if (index < n->secrets.count) {
         memcpy(secret, n->secrets.at[n->secrets.count - 1 - index], sizeof(secret));
+        *ret_until_ms = index == 0 ? 0 : n->secrets.ts[n->secrets.count - index];
         found = true;
     }
     mutex_unlock(&n->mu);

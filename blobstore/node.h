@@ -40,5 +40,11 @@ bool node_overrides_ahead(const struct node *n, struct str log);
  * node_refresh_secrets and tries once more. */
 bool node_key(struct node *n, struct str label, unsigned index, uint8_t out[HMAC_BYTES]);
 int node_refresh_secrets(struct node *n, struct err_detail *detail) must_check;
+/* The same key, and until when (milliseconds since 1970, the store's clock) its secret was the
+ * newest; 0: it is. */
+bool node_key_until(struct node *n, struct str label, unsigned index, uint8_t out[HMAC_BYTES],
+                    int64_t *ret_until_ms);
+/* Adds a secret: it signs from now on, here at once, elsewhere when it is looked for. */
+int node_add_secret(struct node *n, struct err_detail *detail) must_check;
 
 #endif

@@ -14,14 +14,13 @@
 #include "blobstore/objlog.h"
 #include "manifests/name.h"
 
-#define TRIES_MAX   5
-#define PAUSE_MS    200
-#define SMALL_MAX   4096
-#define WHAT_MAX    400
-#define LATEST_MAX  65536 /* cursors of webhooks */
-#define CURSOR_MAX  (64u << 10)
-#define KEYS_HOOKS  "hooks/"
-#define KEYS_ROBOTS "robots"
+#define TRIES_MAX  5
+#define PAUSE_MS   200
+#define SMALL_MAX  4096
+#define WHAT_MAX   400
+#define LATEST_MAX 65536 /* cursors of webhooks */
+#define CURSOR_MAX (64u << 10)
+#define KEYS_HOOKS "hooks/"
 
 /* ---- telling and counting */
 

@@ -325,6 +325,31 @@ static int check_secrets(struct fsck *f)
     return e;
 }
 
+static int apply_robot(void *self, const struct objlog_entry *e, struct err_detail *detail)
+{
+    (void)self;
+    for (size_t i = 0; i < json_len(e->ops); i++) {
+        struct str op = json_str(json_get(json_at(e->ops, i), "op"));
+
+        if (!str_eq(op, STR("create")) && !str_eq(op, STR("revoke")))
+            return err_set(detail, -ERR_VERSION, "an operation of a newer version");
+    }
+    return 0;
+}
+
+static int check_robots(struct fsck *f)
+{
+    static const struct fsck_log_ops ops = {
+        .apply = apply_robot,
+        .lost = "API keys made there are refused, and ones revoked there are valid again",
+        .broken = "no API key is accepted",
+        .wrong = "nothing reads it",
+    };
+    struct fsck_log log = {.prefix = STR(KEYS_ROBOTS), .name = STR(KEYS_ROBOTS), .ops = &ops};
+
+    return fsck_log_check(f, &log);
+}
+
 /* ---- the way */
 
 static int check_repos(struct fsck *f)
@@ -356,8 +381,9 @@ static int check_repos(struct fsck *f)
 /* What lies beside the folders of the format. */
 static int check_rest(struct fsck *f)
 {
-    static const char *const known[] = {"blobs/", "catalog/", "changes/", "data/",   "hooks/",
-                                        "lease/", "links/",   "repos/",   "secret/", "uploads/"};
+    static const char *const known[] = {"blobs/",  "catalog/", "changes/", "data/",
+                                        "hooks/",  "lease/",   "links/",   "repos/",
+                                        "robots/", "secret/",  "uploads/"};
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
     struct buf after auto_buf = BUF_INIT(STORE_KEY_MAX);
     int e;
@@ -407,6 +433,8 @@ static int check_everything(struct fsck *f)
 {
     int e = check_secrets(f);
 
+    if (e == 0)
+        e = check_robots(f);
     if (e == 0)
         e = check_repos(f);
     if (e == 0)

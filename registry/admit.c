@@ -5,65 +5,176 @@
 #include "auth/credentials.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "manifests/name.h"
 #include "registry/api_common.h"
+#include "registry/forwarded.h"
 
 #define BASIC_REALM    "Stowage"
+#define TOKEN_PATH     "/auth/token"
 #define TAGS_LOOKED_AT 256
 
-static void add_challenge(struct req *r, enum challenge_error error)
+/* ---- The challenge. */
+
+/* What a client shall ask a token for (R111). */
+static void add_scope(struct req *r, enum action action, struct str repo, struct buf *out)
 {
-    struct buf text auto_buf = BUF_INIT(CHALLENGE_MAX);
+    struct buf from auto_buf = BUF_INIT(QUERY_VALUE_MAX);
+    const struct target *t = req_target(r);
+
+    if (action == ACTION_CATALOG)
+        buf_add(out, STR("registry:catalog:*"));
+    if (action == ACTION_CATALOG || repo.len == 0)
+        return;
+    buf_addf(out, "repository:" STR_FMT ":", STR_ARG(repo));
+    if (action == ACTION_PUSH || action == ACTION_OVERRIDE)
+        buf_add(out, STR("pull,push"));
+    else
+        buf_add(out, str_of(action_word(action == ACTION_HISTORY ? ACTION_PULL : action)));
+    if (t->resource == RESOURCE_UPLOADS && req_query(r, "from", 0, false, &from) == 0 &&
+        name_valid(buf_str(&from)))
+        buf_addf(out, " repository:" STR_FMT ":pull", STR_ARG(buf_str(&from)));
+}
+
+/* Outside /v2/ nobody fetches a token first. */
+static void add_challenge(struct req *r, enum challenge_error error, enum action action,
+                          struct str repo)
+{
+    struct app *app = req_app(r);
+    struct buf text auto_buf = BUF_INIT(CHALLENGE_MAX), scope auto_buf = BUF_INIT(CHALLENGE_MAX),
+                    realm auto_buf = BUF_INIT(FORWARDED_BASE_MAX + sizeof(TOKEN_PATH));
     struct challenge c = {.realm = STR(BASIC_REALM), .error = error};
 
+    if (access_mode(app->access) == ACCESS_BEARER && req_target(r)->v2) {
+        c.bearer = true;
+        if (app->token_realm && app->token_realm[0]) {
+            buf_add(&realm, str_of(app->token_realm));
+        } else {
+            forwarded_base(r, &realm);
+            buf_add(&realm, STR(TOKEN_PATH));
+        }
+        add_scope(r, action, repo, &scope);
+        c.realm = buf_str(&realm);
+        c.service = access_service(app->access);
+        c.scope = buf_str(&scope);
+    }
     challenge_text(&c, &text);
-    if (buf_err(&text) == 0)
+    if (buf_err(&text) == 0 && buf_err(&scope) == 0 && buf_err(&realm) == 0)
         req_add_header(r, "WWW-Authenticate", buf_str(&text));
+}
+
+/* ---- Who. */
+
+static int identify(struct req *r, const struct credentials *credentials, bool may_wait,
+                    struct login **ret, int64_t *ret_delay_ms)
+{
+    char address[FORWARDED_ADDRESS_MAX];
+    struct access_ask ask = {credentials, forwarded_address(r, address), may_wait};
+    const struct target *t = req_target(r);
+    int e = access_identify(req_app(r)->access, &ask, ret, ret_delay_ms, req_detail(r));
+
+    if (e == -ERR_UNAUTHORIZED)
+        add_challenge(r,
+                      credentials->kind == CREDENTIALS_BEARER ? CHALLENGE_INVALID_TOKEN
+                                                              : CHALLENGE_NO_ERROR,
+                      t->route ? t->route->action : ACTION_NONE, t->name);
+    if (e == -ERR_THROTTLED)
+        req_add_headerf(r, "Retry-After", "%lld", (long long)(*ret_delay_ms + 999) / 1000);
+    return e;
 }
 
 int admit_identify(struct req *r, bool may_wait, int64_t *ret_delay_ms)
 {
-    struct access *access = req_app(r)->access;
     struct credentials credentials auto_credentials = {.kind = CREDENTIALS_NONE};
-    char address[REQ_ADDRESS_MAX];
-    struct access_ask ask = {&credentials, STR_NONE, may_wait};
+    struct buf subject auto_buf = BUF_INIT(FORWARDED_SUBJECT_MAX);
     struct login *login = NULL;
     int e;
 
     *ret_delay_ms = 0;
-    if (!access_enabled(access))
+    if (!access_enabled(req_app(r)->access))
         return 0;
     e = credentials_parse(req_header(r, "Authorization"), &credentials);
-    if (e < 0)
-        return e;
-    ask.address = req_peer(r, address);
-    e = access_identify(access, &ask, &login, ret_delay_ms, req_detail(r));
-    if (e == -ERR_UNAUTHORIZED)
-        add_challenge(r, CHALLENGE_INVALID_TOKEN);
-    if (e == -ERR_THROTTLED)
-        req_add_headerf(r, "Retry-After", "%lld", (long long)(*ret_delay_ms + 999) / 1000);
+    if (e == 0 && credentials.kind == CREDENTIALS_NONE) {
+        forwarded_subject(r, &subject);
+        if (subject.len) {
+            credentials_done(&credentials);
+            e = credentials_certificate(buf_str(&subject), &credentials);
+        }
+    }
+    if (e == 0)
+        e = identify(r, &credentials, may_wait, &login, ret_delay_ms);
     if (e == 0)
         req_set_login(r, login);
     return e;
 }
 
+int admit_form(struct req *r, struct str user, struct str password, bool may_wait,
+               struct login **ret, int64_t *ret_delay_ms)
+{
+    struct credentials credentials auto_credentials = {.kind = CREDENTIALS_NONE};
+    int e = credentials_basic(user, password, &credentials);
+
+    return e < 0 ? e : identify(r, &credentials, may_wait, ret, ret_delay_ms);
+}
+
+/* ---- May he. */
+
+struct str admit_real_name(struct str repo)
+{
+    return name_reserved(repo) ? str_skip(repo, (size_t)str_find(repo, '/') + 1) : repo;
+}
+
 int admit_may(struct req *r, enum action action, struct str repo, struct str tag)
 {
-    return access_check(req_app(r)->access, req_identity(r), action, repo, tag, req_detail(r));
+    struct access_need need = {action, admit_real_name(repo), repo, tag};
+    struct access *a = req_app(r)->access;
+    int e = access_check(a, req_identity(r), &need, req_detail(r));
+
+    if (e == 0 && need.repo.len != repo.len) {
+        need.action = ACTION_HISTORY;
+        e = access_check(a, req_identity(r), &need, req_detail(r));
+    }
+    return e;
 }
 
 int admit_refuse(struct req *r, enum action action, struct str repo, const char *reason)
 {
     const struct identity *who = req_identity(r);
-    char address[REQ_ADDRESS_MAX];
+    char address[FORWARDED_ADDRESS_MAX];
+    bool by_token;
 
     metric_add(METRIC_auth_denials_total, 1);
     log_at(who->login ? LOG_WARN : LOG_DEBUG, "auth.denied", KV_S("by", who->name),
-           KV_V("address", req_peer(r, address)), KV_S("action", action_word(action)),
+           KV_V("address", forwarded_address(r, address)), KV_S("action", action_word(action)),
            KV_V("repo", repo), KV_S("why", reason), KV_S("req", req_id(r)));
-    if (who->login)
+    by_token = who->login &&
+               (login_kind(who->login) == LOGIN_TOKEN || login_kind(who->login) == LOGIN_SERVER);
+    if (who->login && !by_token)
         return err_set(req_detail(r), -ERR_DENIED, "%s", reason);
-    add_challenge(r, CHALLENGE_NO_ERROR);
+    add_challenge(r, by_token ? CHALLENGE_INSUFFICIENT_SCOPE : CHALLENGE_NO_ERROR, action, repo);
     return err_set(req_detail(r), -ERR_UNAUTHORIZED, "%s", reason);
+}
+
+/* Refuses with what access_check said. */
+static int refuse_as_said(struct req *r, enum action action, struct str repo)
+{
+    struct err_detail said = *req_detail(r);
+
+    return admit_refuse(r, action, repo, said.text[0] ? said.text : "denied");
+}
+
+int admit_mount(struct req *r, struct str from)
+{
+    const struct login *l = req_identity(r)->login;
+    int e = admit_may(r, ACTION_PULL, from, STR_NONE);
+
+    if (e == 0)
+        return 1;
+    if (e != -ERR_DENIED)
+        return e;
+    if (l && (login_kind(l) == LOGIN_TOKEN || login_kind(l) == LOGIN_SERVER) &&
+        !scopes_name(login_scopes(l), SCOPE_REPOSITORY, from))
+        return refuse_as_said(r, ACTION_PUSH, req_target(r)->name);
+    return 0;
 }
 
 /* The tags that the request names: the one of its path, those of its query. */
@@ -97,10 +208,5 @@ int admit_check(struct req *r)
         e = check_tags(r, action);
     else
         e = admit_may(r, action, t->name, STR_NONE);
-    if (e == -ERR_DENIED) {
-        struct err_detail reason = *req_detail(r);
-
-        e = admit_refuse(r, action, t->name, reason.text[0] ? reason.text : err_text(e));
-    }
-    return e;
+    return e == -ERR_DENIED ? refuse_as_said(r, action, t->name) : e;
 }

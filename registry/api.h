@@ -1,7 +1,8 @@
 /* Handlers of the routes (registry/routes.def), one file for each resource: api_blob.c,
  * api_upload.c, api_manifest.c, api_list.c (tags, catalog), api_referrers.c, api_settings.c,
- * api_release.c (several tags in one step), api_events.c, api_node.c (ping, discovery, health,
- * metrics). They translate between HTTP and the domain; contracts in http.h. */
+ * api_release.c (several tags in one step), api_events.c, api_token.c, api_robots.c, api_node.c
+ * (ping, discovery, health, metrics). They translate between HTTP and the domain; contracts in
+ * http.h. */
 #ifndef STOWAGE_REGISTRY_API_H
 #define STOWAGE_REGISTRY_API_H
 
@@ -16,6 +17,14 @@ int api_readyz(struct req *r);
 int api_metrics(struct req *r);
 
 int api_events(struct req *r);
+
+int api_token_get(struct req *r);
+int api_token_post_fast(struct req *r);
+int api_token_post(struct req *r);
+int api_token_keys(struct req *r);
+int api_robots_get(struct req *r);
+int api_robots_post(struct req *r);
+int api_robot_delete(struct req *r);
 
 int api_catalog_fast(struct req *r);
 int api_catalog(struct req *r);

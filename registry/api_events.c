@@ -43,8 +43,9 @@ static void watcher_free(void *self)
 static bool allowed(void *arg, struct str repo)
 {
     const struct watcher *w = arg;
+    const struct access_need need = {.action = ACTION_PULL, .repo = repo};
 
-    return access_check(w->access, &w->identity, ACTION_PULL, repo, STR_NONE, NULL) == 0;
+    return access_check(w->access, &w->identity, &need, NULL) == 0;
 }
 
 static void wake(void *arg)

@@ -1,6 +1,7 @@
 /* Listings of tags and repositories (R120-R126). */
 #include "base/enc.h"
 #include "base/json.h"
+#include "registry/admit.h"
 #include "registry/api.h"
 #include "registry/api_common.h"
 
@@ -8,6 +9,8 @@
 #define CATALOG_PAGE_MAX     10000
 #define CATALOG_PAGE_INITIAL 1000
 #define LIST_BODY_MAX        (4u << 20)
+#define CATALOG_LOOK_BATCH   1000
+#define CATALOG_LOOK_FAST    2000 /* names looked at on an event thread */
 
 struct page {
     struct jw w;
@@ -93,6 +96,58 @@ int api_tags(struct req *r)
     return tags_list(r, MAY_WAIT);
 }
 
+/* A page of what the caller may see. */
+struct view {
+    struct req *r;
+    struct page *page;
+    size_t want, added, looked;
+    bool more;
+    struct buf at; /* the last name looked at */
+};
+
+static int look(struct str name, void *arg)
+{
+    struct view *v = arg;
+
+    v->looked++;
+    buf_clear(&v->at);
+    buf_add(&v->at, name);
+    if (admit_may(v->r, ACTION_CATALOG, name, STR_NONE) < 0)
+        return 0;
+    v->more = v->added == v->want;
+    v->added++;
+    return v->more ? 1 : add_name(name, v->page);
+}
+
+/* As catalog_page, but only names that the caller may see; looks on until it knows whether another
+ * one follows. -ERR_AGAIN: too many to look at without a wait. */
+static int visible_page(struct req *r, struct str last, size_t n, struct page *page,
+                        enum waiting waiting, bool *ret_more)
+{
+    struct buf from auto_buf = BUF_INIT(QUERY_VALUE_MAX);
+    struct view v = {.r = r, .page = page, .want = n, .at = BUF_INIT(QUERY_VALUE_MAX)};
+    bool rows = true;
+    int e = 0;
+
+    buf_add(&from, last);
+    while (e == 0 && rows && !v.more) {
+        if (waiting == NO_WAIT && v.looked >= CATALOG_LOOK_FAST) {
+            e = -ERR_AGAIN;
+            break;
+        }
+        e = catalog_page(repos_catalog(req_app(r)->repos), buf_str(&from), CATALOG_LOOK_BATCH, look,
+                         &v, &rows);
+        buf_clear(&from);
+        buf_add(&from, buf_str(&v.at));
+        if (e >= 0)
+            e = buf_err(&from);
+    }
+    buf_done(&v.at);
+    *ret_more = v.more;
+    req_detail(r)->text[0] = '\0';
+    return e;
+}
+
 static int catalog_list(struct req *r, enum waiting waiting)
 {
     struct catalog *c = repos_catalog(req_app(r)->repos);
@@ -113,7 +168,10 @@ static int catalog_list(struct req *r, enum waiting waiting)
     jw_begin(&p.w, '{');
     jw_key(&p.w, "repositories");
     jw_begin(&p.w, '[');
-    e = n ? catalog_page(c, buf_str(&last), n, add_name, &p, &more) : 0;
+    if (n && access_enabled(req_app(r)->access))
+        e = visible_page(r, buf_str(&last), n, &p, waiting, &more);
+    else
+        e = n ? catalog_page(c, buf_str(&last), n, add_name, &p, &more) : 0;
     jw_end(&p.w, ']');
     jw_end(&p.w, '}');
     if (e == 0 && more)

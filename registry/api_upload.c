@@ -14,6 +14,8 @@
     2000 /* a session held by a request whose client just vanished is free again within this */
 #define HELD_POLL_MS    20
 #define MOUNT_TRIES_MAX 16 /* repositories looked at for a mount without `from` */
+#define MOUNT_REFUSED_MAX                                                                          \
+    4096 /* repositories passed over because the caller may not pull from them */
 
 struct transfer {
     struct upload *upload;
@@ -206,10 +208,17 @@ static int readable_in(struct req *r, struct str from, const struct digest *d)
     return e < 0 ? e : repo_blob(repo, d, &info, req_detail(r));
 }
 
+static int mount_from(struct req *r, struct str from, const struct digest *d)
+{
+    int e = admit_mount(r, from);
+
+    return e <= 0 ? e : readable_in(r, from, d) == 0;
+}
+
 struct mount_search {
     struct req *r;
     const struct digest *digest;
-    unsigned tries;
+    unsigned tries, refused;
 };
 
 static int try_mount(struct str repo, uint64_t u, void *arg)
@@ -217,6 +226,8 @@ static int try_mount(struct str repo, uint64_t u, void *arg)
     struct mount_search *s = arg;
 
     (void)u;
+    if (admit_may(s->r, ACTION_PULL, repo, STR_NONE) < 0)
+        return ++s->refused < MOUNT_REFUSED_MAX ? 0 : -ERR_NOTFOUND;
     if (readable_in(s->r, repo, s->digest) == 0)
         return 1;
     return ++s->tries < MOUNT_TRIES_MAX ? 0 : -ERR_NOTFOUND;
@@ -238,7 +249,9 @@ static int mount(struct req *r)
     if (e == -ERR_NOTFOUND)
         e = blob_each_link(req_app(r)->blobs, &d, try_mount, &search, req_detail(r));
     else if (e == 0 && name_valid(buf_str(&from)))
-        e = readable_in(r, buf_str(&from), &d) == 0;
+        e = mount_from(r, buf_str(&from), &d);
+    if (e == -ERR_UNAUTHORIZED)
+        return e;
     if (e <= 0)
         return 0;
     e = link_mounted(r, &d);

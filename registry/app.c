@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "registry/answers.h"
+#include "registry/fetch.h"
+#include "registry/robots.h"
 
 #define BACKGROUND_THREADS   1
 #define BACKGROUND_QUEUE_MAX 256
@@ -10,6 +12,41 @@
 static void committed(void *arg, struct str name, uint64_t seq)
 {
     events_committed(arg, name, seq);
+}
+
+/* ---- What the access decision needs of the store and the network. */
+
+static bool token_seed(void *arg, unsigned index, uint8_t out[HMAC_BYTES], int64_t *ret_end_ms)
+{
+    return node_key_until(arg, STR("token key"), index, out, ret_end_ms);
+}
+
+static int refresh_secrets(void *arg)
+{
+    return node_refresh_secrets(arg, NULL);
+}
+
+static int refresh_robots(void *arg)
+{
+    return robots_log_refresh(arg, NULL);
+}
+
+static int connect_access(struct app *app)
+{
+    struct buf issuer auto_buf = BUF_INIT(128);
+    struct access_outside outside = {.secrets = {token_seed, refresh_secrets, app->node},
+                                     .fetch = {fetch_url, NULL}};
+    int e = robots_log_new(app->node, &app->robots);
+
+    if (e < 0)
+        return e;
+    buf_add(&issuer, STR("stowage:"));
+    buf_add(&issuer, node_registry(app->node));
+    outside.token_issuer = buf_str(&issuer);
+    outside.robots = robots_log_table(app->robots);
+    outside.refresh_robots = refresh_robots;
+    outside.arg = app->robots;
+    return buf_err(&issuer) < 0 ? -ERR_NOMEM : access_connect(app->access, &outside);
 }
 
 int app_open(struct app *app, struct store *store, enum references references,
@@ -26,6 +63,8 @@ int app_open(struct app *app, struct store *store, enum references references,
         e = work_new("background", BACKGROUND_THREADS, BACKGROUND_QUEUE_MAX, &app->background);
     if (e == 0)
         e = node_open(store, &app->node, detail);
+    if (e == 0 && access_enabled(app->access))
+        e = connect_access(app);
     if (e == 0)
         e = blobs_new(app->node, &app->blobs);
     if (e == 0)
@@ -51,10 +90,11 @@ void app_close(struct app *app)
         uploads_free(app->uploads);
     if (app->blobs)
         blobs_free(app->blobs);
-    if (app->node)
-        node_free(app->node);
     answers_free(app->answers);
     access_free(app->access);
+    robots_log_free(app->robots);
+    if (app->node)
+        node_free(app->node);
     *app = (struct app){.store = NULL};
 }
 

@@ -9,8 +9,10 @@
 #include "manifests/catalog.h"
 #include "manifests/events.h"
 #include "manifests/repo.h"
+#include "registry/forwarded.h"
 
 struct answers;
+struct robots_log;
 
 #define APP_URL_BASE_MAX 512
 
@@ -32,6 +34,11 @@ struct app {
     struct events *events;
     struct app_refuse refuse;
     int64_t staleness_ms; /* how old the state may be that reads are answered from; 0: strict */
+    struct robots_log *robots;      /* API keys; NULL while nobody is asked who he is */
+    struct proxies proxies;         /* whose headers are believed */
+    const char *certificate_header; /* of theirs; borrowed, may be empty */
+    const char *token_realm;        /* URL of an outside token server; borrowed, may be empty */
+    const struct opt_list *origins; /* R28; borrowed, NULL: none */
     char url_base[APP_URL_BASE_MAX +
                   1]; /* before "/v2/" in Location and Link (R25, R26); mostly empty */
 };

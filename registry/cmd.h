@@ -15,6 +15,9 @@ int cmd_import(const struct config *config, const struct opt_list *args);   /* F
 int cmd_fsck(const struct config *config, const struct opt_list *args);     /* [NAME...] */
 int cmd_settings(const struct config *config, const struct opt_list *args); /* NAME */
 int cmd_doctor(const struct config *config, const struct opt_list *args);
+int cmd_policy(const struct config *config, const struct opt_list *args); /* explain ... */
+int cmd_robot(const struct config *config, const struct opt_list *args);  /* create, list, revoke */
+int cmd_rotate_keys(const struct config *config, const struct opt_list *args);
 int cmd_version(const struct config *config, const struct opt_list *args);
 int cmd_config(const struct config *config, const struct opt_list *args);
 int cmd_man(const struct config *config, const struct opt_list *args);

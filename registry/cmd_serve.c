@@ -117,6 +117,11 @@ int cmd_serve(const struct config *config, const struct opt_list *args)
     app.staleness_ms = config->staleness * 1000;
     if (e == 0)
         node_override_ahead(app.node, config->override_ahead.at, config->override_ahead.count);
+    app.certificate_header = config->certificate_header;
+    app.token_realm = config->token_realm;
+    app.origins = &config->origins;
+    if (e == 0)
+        e = proxies_parse(&config->trusted_proxies, &app.proxies, &why);
     if (e == 0)
         e = serve(&app, config, &stop, &why);
     app_close(&app);

@@ -48,6 +48,36 @@ const struct opt_spec config_specs[] = {
      "Users and their passwords, lines of user:hash by bcrypt (htpasswd -B). They may do what the "
      "policy says, without one everything; nobody else may do anything.",
      offsetof(struct config, access.htpasswd)},
+    {"policy", OPT_STRING, "FILE", "", NULL, 0, 0,
+     "Who may do what with which repositories and tags, see docs/authentication.md; what no rule "
+     "allows is denied.",
+     offsetof(struct config, access.policy)},
+    {"issuers", OPT_STRING, "FILE", "", NULL, 0, 0,
+     "Whose tokens are believed besides, and what they make of their bearers, see "
+     "docs/authentication.md.",
+     offsetof(struct config, access.issuers)},
+    {"auth-mode", OPT_CHOICE, NULL, "basic", "basic|bearer", 0, 0,
+     "What clients are asked for: user and password with each request, or a token that this "
+     "registry gives at /auth/token. Anonymous pulls by docker need bearer.",
+     offsetof(struct config, access.mode)},
+    {"auth-service", OPT_STRING, "NAME", "stowage", NULL, 0, 0,
+     "Name of this registry in tokens (their audience).", offsetof(struct config, access.service)},
+    {"auth-realm", OPT_STRING, "URL", "", NULL, 0, 0,
+     "Token server that clients are sent to instead; its keys stand in --issuers.",
+     offsetof(struct config, token_realm)},
+    {"trusted-proxy", OPT_LIST, "ADDRESS", NULL, NULL, 0, 0,
+     "Proxy whose X-Forwarded-* and certificate headers are believed: an address, a range "
+     "(192.0.2.0/24) or unix for socket files.",
+     offsetof(struct config, trusted_proxies)},
+    {"client-certificate-header", OPT_STRING, "NAME", "", NULL, 0, 0,
+     "Header in which a trusted proxy names the subject of a client certificate that it verified.",
+     offsetof(struct config, certificate_header)},
+    {"cors-origin", OPT_LIST, "ORIGIN", NULL, NULL, 0, 0,
+     "Web page (https://host) whose scripts may use the registry, * for any without credentials.",
+     offsetof(struct config, origins)},
+    {"expires", OPT_SECONDS, "TIME", "0", NULL, 0, 0,
+     "robot create: how long the key is valid, 90m or 720h; 0: without end.",
+     offsetof(struct config, expires_s)},
     {"external-url", OPT_STRING, "URL", "", NULL, 0, 0,
      "What clients see in front of /v2/ when a proxy adds a path (/registry) or must be named in "
      "full "

@@ -17,6 +17,9 @@ struct config {
     int references;
     struct access_settings access;
     const char *external_url;
+    struct opt_list trusted_proxies, origins;
+    const char *certificate_header, *token_realm;
+    int64_t expires_s; /* robot create */
     struct app_refuse refuse;
     int64_t staleness; /* seconds */
     struct opt_list override_ahead;

@@ -21,6 +21,7 @@
 #include "base/rand.h"
 #include "registry/admit.h"
 #include "registry/app.h"
+#include "registry/cors.h"
 #include "registry/http_internal.h"
 #include "registry/listen.h"
 
@@ -38,6 +39,11 @@ const struct target *req_target(struct req *r)
 const struct identity *req_identity(struct req *r)
 {
     return &r->identity;
+}
+
+void req_set_delay(struct req *r, int64_t delay_ms)
+{
+    r->delay_ms = delay_ms;
 }
 
 void req_set_login(struct req *r, struct login *login)
@@ -274,6 +280,8 @@ static enum MHD_Result on_headers(struct req *r, const char *method, const char 
     if (r->has_body)
         watch_add(r);
     split_uri(r);
+    if (cors_preflight(r, method))
+        return refuse(r, 0);
     e = route_resolve(r->path, r->method, &r->target, &r->detail);
     if (e == 0)
         e = admit_identify(r, false, &delay_ms);
@@ -304,7 +312,7 @@ static enum MHD_Result on_end(struct req *r)
             body_run(r, JOB_RUN);
         return MHD_YES;
     }
-    if (r->phase == PHASE_DISCARD && route->fast) {
+    if ((r->phase == PHASE_DISCARD || r->phase == PHASE_GATHER) && route->fast) {
         int e = route->fast(r);
 
         if (e < 0 && e != -ERR_AGAIN && !reply_ready(r))

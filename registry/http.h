@@ -70,6 +70,8 @@ const char *http_library(void); /* version of the library */
 struct app *req_app(struct req *r);
 const struct target *req_target(struct req *r); /* route, name, reference */
 const struct identity *req_identity(struct req *r);
+/* Before a handler of the gate says -ERR_AGAIN: run() comes not before this has passed. */
+void req_set_delay(struct req *r, int64_t delay_ms);
 void req_set_login(struct req *r, struct login *login); /* takes it over; once */
 #define REQ_ADDRESS_MAX 64
 /* Address of the other end of the connection, "unix" of a socket file. */

@@ -168,21 +168,40 @@ static void identify_main(struct gate_item *item)
     end_job(r);
 }
 
+/* False: too many wait there. */
+static bool start_on_gate(struct req *r, void (*fn)(struct gate_item *item), int64_t delay_ms)
+{
+    r->identify.fn = fn;
+    open_job(r, true);
+    return gate_submit(access_gate(r->http->app->access), &r->identify, delay_ms) == 0;
+}
+
 void body_identify(struct req *r, int64_t delay_ms)
 {
     r->phase = PHASE_IDENTIFY;
-    r->identify.fn = identify_main;
-    open_job(r, true);
-    if (gate_submit(access_gate(r->http->app->access), &r->identify, delay_ms) == 0)
+    if (start_on_gate(r, identify_main, delay_ms))
         return;
     r->admitted = -ERR_BUSY;
+    end_job(r);
+}
+
+static void gate_run_main(struct gate_item *item)
+{
+    struct req *r = (struct req *)((char *)item - offsetof(struct req, identify));
+
+    call_run(r);
     end_job(r);
 }
 
 void body_run(struct req *r, enum job job)
 {
     r->phase = PHASE_ANSWER;
-    start_job(r, job, true);
+    if (r->target.route->action != ACTION_TOKEN || !access_gate(r->http->app->access)) {
+        start_job(r, job, true);
+    } else if (!start_on_gate(r, gate_run_main, r->delay_ms)) {
+        reply_error(r, -ERR_BUSY);
+        end_job(r);
+    }
 }
 
 void body_start(struct req *r)

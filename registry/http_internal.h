@@ -39,7 +39,8 @@ struct reply_header {
 struct req {
     struct work_item item; /* first: jobs get it back */
     struct gate_item identify;
-    int admitted; /* what identifying gave: 0 or the error to answer */
+    int64_t delay_ms; /* before a job on the gate */
+    int admitted;     /* what identifying gave: 0 or the error to answer */
     struct http *http;
     struct MHD_Connection *conn;
     enum phase phase;

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "registry/cors.h"
 #include "registry/http_internal.h"
 #include "registry/oci_error.h"
 
@@ -20,6 +21,8 @@
 
 struct answer {
     struct MHD_Response *response;
+    char *body; /* of the response */
+    size_t len;
     unsigned status;
     atomic_uint refs;
 };
@@ -262,16 +265,18 @@ int req_reply_ranges(struct req *r, int fd, uint64_t offset, uint64_t size,
 /* ---- Prepared answers. */
 int answer_new(unsigned status, struct str body, struct answer **ret)
 {
-    union {
-        const char *in;
-        void *out;
-    } bytes = {body.len ? body.at : ""};
     struct answer *a = calloc(1, sizeof(*a));
 
     if (!a)
         return -ERR_NOMEM;
-    a->response = MHD_create_response_from_buffer(body.len, bytes.out, MHD_RESPMEM_MUST_COPY);
+    a->len = body.len;
+    a->body = malloc(body.len + 1);
+    if (a->body) {
+        memcpy(a->body, body.len ? body.at : "", body.len);
+        a->response = MHD_create_response_from_buffer(body.len, a->body, MHD_RESPMEM_MUST_FREE);
+    }
     if (!a->response) {
+        free(a->body);
         free(a);
         return -ERR_NOMEM;
     }
@@ -368,11 +373,53 @@ static void count_answer(const struct req *r)
     metric_observe_ns(METRIC_http_request_seconds, clock_boot_ns() - r->start_ns);
 }
 
+static enum MHD_Result copy_header(void *arg, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    (void)kind;
+    return MHD_add_response_header(arg, name, value);
+}
+
+/* A shared answer becomes one of this request's own, to which headers may be added. */
+static int make_own(struct req *r)
+{
+    struct answer *a = r->answer;
+
+    if (!a)
+        return 0;
+    r->response = MHD_create_response_from_buffer(a->len, a->body, MHD_RESPMEM_MUST_COPY);
+    if (!r->response)
+        return -ERR_NOMEM;
+    r->answer = NULL;
+    MHD_get_response_headers(a->response, copy_header, r->response);
+    answer_unref(a);
+    return 0;
+}
+
+/* R28. */
+static int add_cors(struct req *r)
+{
+    struct cors c = cors_of(r);
+    char origin[CORS_ORIGIN_MAX + 1];
+    int e = c.configured ? make_own(r) : 0;
+
+    if (e == 0 && c.configured)
+        e = add_header(r->response, "Vary", "Origin");
+    if (c.origin.len == 0 || c.origin.len > CORS_ORIGIN_MAX || e < 0)
+        return e;
+    memcpy(origin, c.origin.at, c.origin.len);
+    origin[c.origin.len] = '\0';
+    e = add_header(r->response, "Access-Control-Allow-Origin", origin);
+    if (e == 0 && c.explicit)
+        e = add_header(r->response, "Access-Control-Allow-Credentials", "true");
+    return e < 0 ? e : add_header(r->response, "Access-Control-Expose-Headers", CORS_EXPOSED);
+}
+
 enum MHD_Result reply_queue(struct req *r)
 {
     enum MHD_Result e;
 
-    if (!reply_ready(r))
+    if (!reply_ready(r) || add_cors(r) < 0)
         return MHD_NO;
     if (r->close_after && r->response && add_header(r->response, "Connection", "close") < 0)
         return MHD_NO;

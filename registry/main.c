@@ -39,6 +39,16 @@ static const struct command commands[] = {
      "on "
      "scratch objects that are removed again. Status 0: as far as can be tried, 1: no.",
      cmd_doctor},
+    {"policy", "explain --policy FILE WHO REPOSITORY ACTION [TAG]",
+     "Says whether WHO (anonymous, or a list of NAME, group:NAME, claim:NAME=VALUE) may do this, "
+     "and by which rule. Status 0: allowed, 1: denied.",
+     cmd_policy},
+    {"robot", "create [--expires TIME] NAME SCOPE... | list | revoke ID",
+     "Makes an API key, which is shown once; lists; revokes.", cmd_robot},
+    {"rotate-keys", "[--root DIR]",
+     "Adds a secret: new tokens are signed by another key, those that were given stay valid for "
+     "their time.",
+     cmd_rotate_keys},
     {"version", "", "Prints version, commit, bucket format and libraries.", cmd_version},
     {"man", "", "Prints the manual page (roff).", cmd_man},
     {"help", "", "Prints this.", cmd_help},

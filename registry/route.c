@@ -12,6 +12,7 @@
 #include "registry/routes.def"
 
 #define SEGMENTS_MAX 256
+#define ROBOTS_PATH  "/auth/robots"
 
 static const struct route routes[] = {
 #define ROUTE_ROW(res, meth, act, kind, max, fast, run, begin, data, gone)                         \
@@ -178,6 +179,14 @@ static enum resource resource_outside(struct str path)
         return RESOURCE_READYZ;
     if (str_eq(path, STR("/metrics")))
         return RESOURCE_METRICS;
+    if (str_eq(path, STR("/auth/token")))
+        return RESOURCE_TOKEN;
+    if (str_eq(path, STR("/auth/jwks")))
+        return RESOURCE_TOKEN_KEYS;
+    if (str_eq(path, STR(ROBOTS_PATH)))
+        return RESOURCE_ROBOTS;
+    if (str_starts(path, STR(ROBOTS_PATH "/")))
+        return RESOURCE_ROBOT;
     return RESOURCE_NONE;
 }
 
@@ -193,6 +202,14 @@ int route_resolve(struct str raw, enum method method, struct target *ret, struct
         ret->resource = resource_outside(raw);
         if (ret->resource == RESOURCE_NONE)
             return err_set(detail, -ERR_NOTFOUND, "there is nothing at this path");
+        if (ret->resource == RESOURCE_ROBOT) {
+            struct str id = str_skip(raw, sizeof(ROBOTS_PATH));
+
+            if (id.len > ROUTE_TEXT_MAX || str_find(id, '/') >= 0)
+                return err_set(detail, -ERR_NOTFOUND, "there is nothing at this path");
+            memcpy(ret->text, id.len ? id.at : "", id.len);
+            ret->reference = str_make(ret->text, id.len);
+        }
         return find_route(ret, method, detail);
     }
     if (raw.len > ROUTE_PATH_MAX || !path_split(raw, &p))

@@ -3,6 +3,8 @@ send. The hashes are bcrypt of cost 4, made beforehand: making them needs a libr
 machine has."""
 
 import base64
+import pathlib
+import time
 
 PASSWORD = "open sesame"
 HASHES = {
@@ -70,5 +72,18 @@ class Door:
         view.always = list(header)
         return view
 
+    def root(self):
+        return pathlib.Path(self.server.root)
+
     def user(self, name, password=PASSWORD):
         return self.by(basic(name, password))
+
+
+def eventually(fn, seconds=5):
+    """Whether fn says true within so many seconds."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if fn():
+            return True
+        time.sleep(0.1)
+    return False

@@ -171,12 +171,9 @@ ALL = (
     ("L32", "L", "a log whose last entry lies in the future is followed by an override only"),
 )
 
-AUTH = "comes with authentication"
 S3 = "comes with the S3 store: a directory has no URLs to redirect to"
 
 LATER = {
-    "R26": "by configuration: tests/proxy; from a trusted proxy: comes with the token realm",
-    **{f"R{n}": AUTH for n in range(111, 119)},
     **{f"R{n}": S3 for n in range(40, 48)},
     "R162": "comes with tag history; the draft's shape may still change",
 }

@@ -26,6 +26,7 @@ OWNER = {
     "bsd/": "base/omap.c",
     "curl/": "blobstore/httpc.c",
     "expat.h": "blobstore/s3xml.c",
+    "cjose/": "auth/jwt.c",
     "crypt.h": "auth/htpasswd.c",
     "microhttpd.h": "registry/http*",
     "yaml.h": "registry/config_file.c",

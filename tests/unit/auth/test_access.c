@@ -35,6 +35,13 @@ static const struct {
 #undef ACTION_VALUE
 };
 
+static int may(struct access *a, const struct identity *who, enum action action, struct str repo)
+{
+    struct access_need need = {.action = action, .repo = repo};
+
+    return access_check(a, who, &need, NULL);
+}
+
 static bool open_to_all(enum action a)
 {
     return a == ACTION_HEALTH || a == ACTION_TOKEN;
@@ -47,9 +54,8 @@ static void test_anonymous_may_do_everything(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
-        assert_int_equal(access_check(a, &nobody, actions[i].action, STR_NONE, STR_NONE, NULL), 0);
-        assert_int_equal(access_check(a, &nobody, actions[i].action, STR("a/b"), STR_NONE, NULL),
-                         0);
+        assert_int_equal(may(a, &nobody, actions[i].action, STR_NONE), 0);
+        assert_int_equal(may(a, &nobody, actions[i].action, STR("a/b")), 0);
     }
     access_free(a);
 }
@@ -62,7 +68,7 @@ static void test_a_name_has_no_rights(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(actions); i++)
-        assert_int_equal(access_check(a, &someone, actions[i].action, STR("a"), STR_NONE, NULL),
+        assert_int_equal(may(a, &someone, actions[i].action, STR("a")),
                          open_to_all(actions[i].action) ? 0 : -ERR_DENIED);
     access_free(a);
 }
@@ -187,9 +193,8 @@ static void test_users_may_nobody_may_not(void **state)
     for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
         enum action action = actions[i].action;
 
-        assert_int_equal(access_check(a, &alice, action, STR("a"), STR_NONE, NULL), 0);
-        assert_int_equal(access_check(a, &nobody, action, STR("a"), STR_NONE, NULL),
-                         open_to_all(action) ? 0 : -ERR_DENIED);
+        assert_int_equal(may(a, &alice, action, STR("a")), 0);
+        assert_int_equal(may(a, &nobody, action, STR("a")), open_to_all(action) ? 0 : -ERR_DENIED);
     }
     login_unref(l);
     assert_int_equal(access_check_listen(a, STR("0.0.0.0:80"), false, NULL), 0);
