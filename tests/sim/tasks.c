@@ -32,7 +32,7 @@ struct task {
     ucontext_t context;
     char *stack; /* kept when free */
     char name[SCHED_NAME_MAX];
-    struct proc *proc;
+    struct proc *proc, *starts_for; /* NULL: threads are of its own process */
     void (*fn)(void *arg);
     void *arg;
     enum state state;
@@ -347,9 +347,16 @@ void sched_spawn(struct proc *p, const char *name, void (*fn)(void *arg), void *
     sched_point();
 }
 
+void sched_start_for(struct proc *p)
+{
+    current->starts_for = p;
+}
+
 static int op_start(struct thread *t, const char *name, void (*fn)(void *), void *arg)
 {
-    t->sched = (void *)(uintptr_t)task_new(current->proc, name, fn, arg)->id;
+    struct proc *p = current->starts_for ? current->starts_for : current->proc;
+
+    t->sched = (void *)(uintptr_t)task_new(p, name, fn, arg)->id;
     sched_point();
     return 0;
 }

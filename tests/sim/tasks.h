@@ -53,6 +53,8 @@ void sched_run(uint64_t seed, void (*fn)(void *arg), void *arg);
 struct proc *sched_proc(void);
 /* A thread of a process; nobody joins it. */
 void sched_spawn(struct proc *p, const char *name, void (*fn)(void *arg), void *arg);
+/* Threads that this one starts from now on are of that process; NULL: of its own. */
+void sched_start_for(struct proc *p);
 unsigned sched_live(const struct proc *p); /* threads that have not ended */
 void sched_point(void);
 void sched_sleep_us(int64_t us);

@@ -410,7 +410,9 @@ bool request_call(struct request *rq, unsigned node, int64_t patience_us)
     s->asked = rq;
     s->pins++;
     mutex_unlock(&world->mu);
+    sched_start_for(&s->proc); /* a pool starts its threads as they are needed */
     taken = !rq->lost && work_submit(s->pool, &rq->item) == 0;
+    sched_start_for(NULL);
     mutex_lock(&world->mu);
     if (!taken) {
         forget(rq);
