@@ -1,7 +1,7 @@
 /* Inside of the check of a store; included by fsck*.c only. fsck.c: what all share, and the way
  * through the store; fsck_log.c: any deep log; fsck_repo.c, fsck_catalog.c: what two kinds of log
- * mean; fsck_records.c: records and data; fsck_links.c: links and change markers;
- * fsck_sessions.c: upload sessions. */
+ * mean; fsck_rules.c: what a writer had to look at; fsck_records.c: records and data; fsck_links.c:
+ * links and change markers; fsck_sessions.c: upload sessions. */
 #ifndef STOWAGE_MANIFESTS_FSCK_INTERNAL_H
 #define STOWAGE_MANIFESTS_FSCK_INTERNAL_H
 
@@ -108,6 +108,9 @@ int fsck_catalog_leftover(struct fsck *f) must_check;
 
 /* ---- the others */
 
+/* Tells what an operation of an entry should not have done to the state before it. */
+void fsck_check_rules(struct fsck *f, struct str key, const struct state *s,
+                      const struct taglog_op *op);
 int fsck_repo_check(struct fsck *f, struct str name) must_check;
 int fsck_records_check(struct fsck *f) must_check;
 /* The record of a digest: 0, -ERR_NOTFOUND, or an error of the object, with f->why. Whole: also its

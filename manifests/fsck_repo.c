@@ -80,6 +80,18 @@ static int extend(struct check *c, struct decoded *d)
     return e == -ERR_NOTFOUND || e == -ERR_INVAL || e == -ERR_VERSION || fsck_of_object(e) ? 0 : e;
 }
 
+static int check_rules(struct check *c, const struct objlog_entry *e, const struct taglog_op *op)
+{
+    struct buf prefix auto_buf = BUF_INIT(STORE_KEY_MAX), key auto_buf = BUF_INIT(STORE_KEY_MAX);
+
+    keys_repo(&prefix, c->name);
+    keys_log_entry(&key, buf_str(&prefix), true, e->seq);
+    if (buf_err(&prefix) < 0 || buf_err(&key) < 0)
+        return -ERR_NOMEM;
+    fsck_check_rules(c->f, buf_str(&key), c->state, op);
+    return 0;
+}
+
 static int apply_one(struct check *c, const struct objlog_entry *e, const struct json *op,
                      struct err_detail *detail)
 {
@@ -88,6 +100,8 @@ static int apply_one(struct check *c, const struct objlog_entry *e, const struct
 
     if (r == 0 && d.op.ext)
         r = extend(c, &d);
+    if (r == 0)
+        r = check_rules(c, e, &d.op);
     return r < 0 ? r : state_apply(c->state, &d.op, d.incomplete, e->seq, e->ts);
 }
 

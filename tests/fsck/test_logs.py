@@ -1,6 +1,8 @@
 """Damage of logs, hints, checkpoints."""
 
+import hashlib
 import json
+import os
 
 from world import Fail, case
 
@@ -113,6 +115,54 @@ def time_goes_back(w):
     ts = json.loads(w.path(last(w, APP)).read_bytes())["ts"]
     w.change(last(w, APP), str(ts).encode(), b"1000")
     w.only("damage", last(w, APP), "is not younger", APP)
+
+
+def add(w, repo, *ops):
+    """One more entry at the end of a log, whole and chained; its key."""
+    raw = w.path(last(w, repo)).read_bytes()
+    entry = json.loads(raw)
+    entry.update(seq=entry["seq"] + 1, ts=entry["ts"] + 1, prev=hashlib.sha256(raw).hexdigest(), ops=list(ops),
+                 nonce=os.urandom(16).hex())
+    key = w.entry(repo, entry["seq"])
+    w.write(key, json.dumps(entry, separators=(",", ":")).encode())
+    return key
+
+
+def op(kind, **fields):
+    return {"op": kind, **fields, "by": "", "req": os.urandom(8).hex()}
+
+
+def first_tag(w, repo):
+    """A tag of the repository and the digest it is on."""
+    puts = [o for p in w.path(last(w, repo)).parent.iterdir() for o in json.loads(p.read_bytes())["ops"]]
+    return next((o["tags"][0], o["digest"]) for o in puts if o["op"] == "put" and o["tags"])
+
+
+@case
+def immutable_tag_changed(w):
+    tag, digest = first_tag(w, "alone")
+    add(w, "alone", op("settings", settings={"immutable": [tag]}))
+    add(w, "alone", op("tags", set=[{"tag": tag, "digest": digest}]))
+    w.clean("alone")
+    key = add(w, "alone", op("tags", set=[{"tag": tag, "digest": None}]))
+    w.only("damage", key, f"changes the immutable tag {tag}", "alone")
+
+
+@case
+def manifest_of_an_immutable_tag_deleted(w):
+    tag, digest = first_tag(w, "alone")
+    add(w, "alone", op("settings", settings={"immutable": ["*"]}))
+    key = add(w, "alone", op("delete", digest=digest))
+    w.has("damage", key, f"changes the immutable tag {tag}", "alone")
+
+
+@case
+def condition_that_did_not_hold(w):
+    tag, digest = first_tag(w, "alone")
+    add(w, "alone", op("tags", set=[{"tag": tag, "digest": digest, "if": {"match": [digest]}}]))
+    w.clean("alone")
+    key = add(w, "alone", op("tags", set=[{"tag": tag, "digest": digest, "if": {"absent": True}}]))
+    w.only("damage", key, f"changes {tag} against its condition", "alone")
 
 
 @case
