@@ -35,6 +35,9 @@ class Search:
         self.must = [s for s in steps if s.back is not None]
         self.may = [s for s in steps if s.back is None and s.post is not KEEP]
         self.seen = set()
+        # The last step that needs a value, and the values that unanswered steps need.
+        self.last = {s.pre: i for i, s in enumerate(self.must)}
+        self.asked = {s.pre for s in self.may}
         self.furthest = (0, None, None)  # what the failure is told by
 
     def window(self, low, done):
@@ -47,6 +50,13 @@ class Search:
                 found.append(i)
                 limit = min(limit, self.must[i].back)
         return [i for i in found if self.must[i].call <= limit], limit
+
+    def of_use(self, step, low, value):
+        """A change without an answer to a value that nobody sees any more only takes away what others
+        may need, except where there is none."""
+        if step.post in self.asked or self.last.get(step.post, -1) >= low:
+            return True
+        return value is None and (THERE in self.asked or self.last.get(THERE, -1) >= low)
 
     def settle(self, low, done, value):
         """Takes all that change nothing and fit: sooner is never worse for them."""
@@ -75,7 +85,9 @@ class Search:
             self.furthest = (low, window, value)
         out = []
         for i, s in enumerate(self.may):
-            if i not in taken and s.call <= limit and s.post != value and holds(s.pre, value):
+            if i in taken or s.call > limit or s.post == value or not holds(s.pre, value):
+                continue
+            if self.of_use(s, low, value):
                 out.append((low, done, taken | {i}, s.post))
         for i in sorted(window, key=lambda i: -self.must[i].back):
             s = self.must[i]

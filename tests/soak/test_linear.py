@@ -20,6 +20,9 @@ GOOD = {
     "reads beside a write see either": [write(1, 9, "a"), read(2, 3, None), read(4, 5, "a"), read(6, 7, "a")],
     "unknown, later": [write(1, None, "a"), read(2, 3, None), write(4, 5, "b"), read(6, 7, "b"), read(8, 9, "a")],
     "unknown, never": [write(1, None, "a"), read(2, 3, None), read(8, 9, None)],
+    "unknown, seen by a delete only": [write(1, None, "a"), write(3, 4, None, THERE), read(5, 6, None)],
+    "unknown delete": [write(1, 2, "a"), write(3, None, None, THERE), read(4, 5, "a"), read(6, 7, None)],
+    "unknown swaps": [write(1, None, "a", None), write(2, None, "b", "a"), read(5, 6, "b"), read(7, 8, "b")],
     "swaps": [write(1, 9, "a", None), write(1, 9, "b", "a"), write(1, 9, "c", "b"), read(10, 11, "c")],
     "refused swap is a read": [write(1, 2, "a"), read(3, 4, "a"), write(3, 4, "b", "a")],
 }
@@ -30,6 +33,8 @@ BAD = {
     "lost update": [write(1, 2, "a"), write(3, 6, "b", "a"), write(4, 7, "c", "a")],
     "acknowledged and missing": [write(1, 2, "a"), read(3, 4, None)],
     "taken twice": [write(1, None, "a"), read(2, 3, "a"), write(4, 5, "b"), read(6, 7, "b"), read(8, 9, "a")],
+    "unknown, seen by two deletes": [write(1, None, "a"), write(3, 4, None, THERE), write(5, 6, None, THERE)],
+    "unknown, before its call": [read(1, 2, "a"), write(3, None, "a")],
     "deleted and there": [write(1, 2, "a"), write(3, 4, None, THERE), read(5, 6, "a")],
     "deleted twice": [write(1, 2, "a"), write(3, 6, None, THERE), write(4, 7, None, THERE)],
     "created twice": [write(1, 6, "a", None), write(2, 7, "b", None)],
