@@ -32,7 +32,8 @@ struct cache_slot {
 };
 
 struct blobs {
-    struct node *node; /* borrowed */
+    struct node *node;   /* borrowed */
+    struct cache *cache; /* borrowed; NULL: none */
     struct mutex mu;
     struct cache_slot *slots; /* guarded by mu */
 };
@@ -53,6 +54,16 @@ int blobs_new(struct node *n, struct blobs **ret)
     mutex_init(&b->mu);
     *ret = b;
     return 0;
+}
+
+void blobs_set_cache(struct blobs *b, struct cache *c)
+{
+    b->cache = c;
+}
+
+struct cache *blobs_cache(const struct blobs *b)
+{
+    return b->cache;
 }
 
 void blobs_free(struct blobs *b)

@@ -15,6 +15,10 @@
 
 struct blobs; /* per node: bounded cache of record headers */
 int blobs_new(struct node *n, struct blobs **ret) must_check;
+/* Large blobs are read through this cache (borrowed; blobstore/cache.h). Before the first read. */
+struct cache;
+void blobs_set_cache(struct blobs *b, struct cache *c);
+struct cache *blobs_cache(const struct blobs *b); /* NULL: none */
 void blobs_free(struct blobs *b);
 struct node *blobs_node(const struct blobs *b);
 

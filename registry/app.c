@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "blobstore/cache.h"
 #include "registry/answers.h"
 #include "registry/fetch.h"
 #include "registry/robots.h"
@@ -79,6 +80,21 @@ int app_open(struct app *app, struct store *store, enum references references,
     return e;
 }
 
+int app_set_cache(struct app *app, const char *dir, uint64_t bytes_max, struct err_detail *detail)
+{
+    int e;
+
+    if (dir[0] == 0)
+        return 0;
+    if (store_has_files(app->store))
+        return err_set(detail, -ERR_INVAL,
+                       "--cache-dir is for a remote store: blobs of a directory are sent from it");
+    e = cache_open(dir, bytes_max, &app->cache, detail);
+    if (e == 0)
+        blobs_set_cache(app->blobs, app->cache);
+    return e;
+}
+
 void app_close(struct app *app)
 {
     if (app->background)
@@ -90,6 +106,7 @@ void app_close(struct app *app)
         uploads_free(app->uploads);
     if (app->blobs)
         blobs_free(app->blobs);
+    cache_free(app->cache);
     answers_free(app->answers);
     access_free(app->access);
     robots_log_free(app->robots);

@@ -26,6 +26,7 @@ struct app {
     struct store *store;
     struct node *node;
     struct blobs *blobs;
+    struct cache *cache; /* of blobs on disk; mostly NULL */
     struct uploads *uploads;
     struct repos *repos;
     struct access *access;
@@ -50,6 +51,9 @@ int app_set_external_url(struct app *app, const char *url, struct err_detail *de
 /* Opens everything below HTTP on a store (borrowed). */
 int app_open(struct app *app, struct store *store, enum references references,
              const struct access_settings *access, struct err_detail *detail) must_check;
+/* --cache-dir, --cache-size: for a store that is remote (-ERR_INVAL for another). */
+int app_set_cache(struct app *app, const char *dir, uint64_t bytes_max,
+                  struct err_detail *detail) must_check;
 void app_close(struct app *app); /* also of a half-open one */
 
 #endif

@@ -2,6 +2,8 @@
 
 #include <stddef.h>
 
+#include "blobstore/cache.h"
+
 const struct opt_spec config_specs[] = {
     {"config", OPT_STRING, "FILE", "", NULL, 0, 0,
      "YAML file of settings: the names of these options without dashes in front, and their values. "
@@ -30,6 +32,11 @@ const struct opt_spec config_specs[] = {
      "Whether the bucket stands in the path or in front of the host; auto: host on AWS, path on an "
      "endpoint.",
      offsetof(struct config, s3_addressing)},
+    {"cache-dir", OPT_STRING, "DIR", "", NULL, 0, 0,
+     "Directory of this process alone that keeps blobs read from a remote store; empty: none.",
+     offsetof(struct config, cache_dir)},
+    {"cache-size", OPT_SIZE, "BYTES", "10GiB", NULL, CACHE_BYTES_MIN, 0,
+     "Most that --cache-dir may take.", offsetof(struct config, cache_size)},
     {"s3-ca-file", OPT_STRING, "FILE", "", NULL, 0, 0,
      "Certificates (PEM) that the server's is checked against; empty: AWS_CA_BUNDLE, the system's.",
      offsetof(struct config, s3_ca_file)},

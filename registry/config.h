@@ -13,6 +13,8 @@ struct config {
     const char *root, *store;
     const char *s3_endpoint, *s3_public_endpoint, *s3_region, *s3_ca_file, *s3_create_header;
     int s3_addressing;
+    const char *cache_dir;
+    int64_t cache_size;
     struct opt_list listen;
     int references;
     struct access_settings access;
