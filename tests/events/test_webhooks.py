@@ -5,7 +5,7 @@ import random
 import signal
 import time
 
-from follow import check_order, committed
+from follow import check_order, committed, objects
 from receiver import Receiver
 from world import Client, Pushers, case, eq, long_case, true
 
@@ -172,7 +172,7 @@ def a_paused_leader_moves_nothing(w):
     eq(r.wait(committed(w.folder("a")), 20), [], "and on")
     time.sleep(3)
     eq(sum(metric(s.client, "webhook_leader") for s in nodes), 1, "one leads")
-    cursors = sorted((w.folder("a") / "hooks/x").iterdir())
+    cursors = sorted((objects(w.folder("a")) / "hooks/x").iterdir())
     docs = [json.loads(p.read_bytes()) for p in cursors]
     wakes = [d["node"] for d in docs]
     true(len(set(wakes)) == 2, "two holders wrote", wakes)
