@@ -200,6 +200,8 @@ all() {
     meson_suite sim-all build sim-all
     meson_suite sim-mutants build sim-mutants
     clients
+    copy_suite s3-copy build --s3 "$HERE/build-clients"
+    events_suite s3-events build --s3 "$HERE/build-clients"
     STOWAGE=$HERE/build/stowage suite conformance "$CONFORMANCE_SECONDS_MAX" \
         "$HERE/conformance/run.sh"
     if [ -x "$HERE/tests/bench/selftest.sh" ]; then

@@ -148,7 +148,7 @@ void keys_lease(struct buf *out, struct str job)
 void keys_hook(struct buf *out, struct str target)
 {
     assert(keys_word_valid(target));
-    buf_add(out, STR("hooks/"));
+    buf_add(out, STR(KEYS_HOOKS));
     buf_add(out, target);
 }
 

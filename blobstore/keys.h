@@ -39,6 +39,7 @@ void keys_lease(struct buf *out, struct str job);
 void keys_hook(struct buf *out, struct str target);
 bool keys_word_valid(struct str word);
 #define KEYS_WORD_MAX 64
+#define KEYS_HOOKS    "hooks/"
 void keys_log_entry(struct buf *out, struct str prefix, bool deep, uint64_t seq);
 /* "uploads/<id>/<20>" -> id and number. */
 bool keys_session_parse(struct str key, struct str *ret_id, uint64_t *ret_seq);

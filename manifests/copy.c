@@ -20,7 +20,6 @@
 #define WHAT_MAX   400
 #define LATEST_MAX 65536 /* cursors of webhooks */
 #define CURSOR_MAX (64u << 10)
-#define KEYS_HOOKS "hooks/"
 
 /* ---- telling and counting */
 

@@ -323,8 +323,7 @@ int copy_tables(struct copier *c, const struct copy_log *log, uint64_t head,
 
     if (end > head) /* of an earlier copy; this one adds nothing */
         end = head;
-    buf_add(&parts, log->prefix);
-    buf_add(&parts, STR("/_part/"));
+    keys_parts_of(&parts, log->prefix);
     if (e == 0)
         e = copy_each_missing(c, buf_str(&parts), copy_part, detail);
     if (e == 0)

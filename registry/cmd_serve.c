@@ -13,6 +13,7 @@
 #include "registry/http.h"
 #include "registry/maint.h"
 #include "registry/store_open.h"
+#include "registry/webhooks.h"
 
 #define LARGE_BUFFER (512 << 10)
 
@@ -66,8 +67,11 @@ static int serve(struct app *app, const struct config *config, const sigset_t *s
                                      .workers = (unsigned)config->workers};
     struct http *http;
     struct maint *maint = NULL;
+    struct webhooks *webhooks = NULL;
     int e = maint_start(app, &maint);
 
+    if (e == 0)
+        e = webhooks_start(app, config->webhooks, &webhooks, why);
     if (e == 0)
         e = http_start(app, &settings, say_listening, NULL, &http, why);
     if (e == 0) {
@@ -76,6 +80,7 @@ static int serve(struct app *app, const struct config *config, const sigset_t *s
         signals_wait(stop);
         http_stop(http);
     }
+    webhooks_stop(webhooks);
     maint_stop(maint);
     return e;
 }

@@ -114,6 +114,10 @@ const struct opt_spec config_specs[] = {
     {"refuse-anonymous-mount", OPT_BOOL, NULL, "false", NULL, 0, 0,
      "Do not mount a blob without being told from which repository.",
      offsetof(struct config, refuse.anonymous_mount)},
+    {"webhooks", OPT_STRING, "FILE", "", NULL, 0, 0,
+     "Targets that changes are posted to (JSON, see the manual on operation); one of the processes "
+     "that have such a file posts.",
+     offsetof(struct config, webhooks)},
     {"workers", OPT_COUNT, "N", "128", NULL, 2, 512,
      "Threads, at most, for work that waits for the store.", offsetof(struct config, workers)},
     {"deep", OPT_BOOL, NULL, "false", NULL, 0, 0, "fsck: hash every byte of every blob.",

@@ -26,6 +26,7 @@ struct config {
     int64_t staleness; /* seconds */
     struct opt_list override_ahead;
     int log_level;
+    const char *webhooks;
     int64_t workers;
     bool deep, json;     /* fsck */
     struct opt_list set; /* settings */

@@ -29,6 +29,12 @@ def long_case(fn):
     return case(fn)
 
 
+def s3_case(fn):
+    """With --s3, and only then."""
+    fn.s3 = True
+    return case(fn)
+
+
 def eq(got, wanted, what):
     if got != wanted:
         raise Fail(f"{what}: expected {repr(wanted)[:500]}; got {repr(got)[:500]}")

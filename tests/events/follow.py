@@ -6,13 +6,22 @@ import pathlib
 import threading
 import time
 
+import server
 from world import Fail
+
+
+def objects(root):
+    """The folder in which the objects of a root lie."""
+    if not server.GATEWAY:
+        return pathlib.Path(root)
+    prefix = server.store(str(root))[1].rpartition("/")[2]
+    return server.GATEWAY.root / "data" / server.BUCKET / prefix
 
 
 def committed(root, repos=None):
     """[(repository, seq, operation's index)] of every operation in the logs of a root."""
     found = []
-    base = pathlib.Path(root) / "repos"
+    base = objects(root) / "repos"
     for path in base.rglob("_log/*/*"):
         name = str(path.parent.parent.parent.relative_to(base))
         if repos and name not in repos:

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Tests of the event stream and of webhooks.
 
-    tests/events/run.py [--stowage BIN] [--only PATTERN] [--full] [-v]
+    tests/events/run.py [--stowage BIN] [--only PATTERN] [--full] [--s3 [FOLDER]] [-v]
 
 Every case works in folders of its own; servers listen on free loopback ports. --full runs more
-rounds, and leases at their real times. A failing case is one line. The last line is
+rounds, and leases at their real times. With --s3
+everything, on a real S3 server, looked for in FOLDER, too. A failing case is one line. The last line is
 `N passed, N failed, N skipped`; the status is 0 when nothing failed.
 """
 
@@ -18,8 +19,9 @@ import time
 import traceback
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "copy"), str(HERE.parent / "api")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "copy"), str(HERE.parent / "api"), str(HERE.parent / "s3")]
 
+import server  # noqa: E402
 import world  # noqa: E402
 
 
@@ -40,11 +42,25 @@ def run_case(binary, full, fn):
             w.done()
 
 
+def start_gateway(folder):
+    """The S3 server of a run; ends the program where there is none."""
+    import gateway
+
+    binary = gateway.find(folder or None)
+    if not binary:
+        print("missing: versitygw\n0 passed, 0 failed, 0 skipped")
+        sys.exit(0)
+    server.GATEWAY = gateway.Gateway(binary)
+    server.BUCKET = server.GATEWAY.bucket()
+    return server.GATEWAY
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("--stowage", default=os.environ.get("STOWAGE"))
     ap.add_argument("--only", default="", help="parts of names, separated by commas")
     ap.add_argument("--full", action="store_true")
+    ap.add_argument("--s3", nargs="?", const="", metavar="FOLDER")
     ap.add_argument("-v", "--verbose", action="store_true")
     args = ap.parse_args()
     binary = os.path.abspath(args.stowage or HERE.parent.parent / "build" / "stowage")
@@ -53,6 +69,7 @@ def main():
     for path in sorted(HERE.glob("test_*.py")):
         importlib.import_module(path.stem)
     counts = {"pass": 0, "fail": 0}
+    gateway = start_gateway(args.s3) if args.s3 is not None else None
     for fn in world.CASES:
         name = f"{fn.__module__.removeprefix('test_')}.{fn.__name__}"
         if args.only and not any(part in name for part in args.only.split(",")):
@@ -65,6 +82,8 @@ def main():
         if outcome != "pass" or args.verbose:
             line = f"{outcome.upper()} {name} ({time.monotonic() - start:.2f} s) {text}"
             print(line.replace("\n", " ")[:1800], flush=True)
+    if gateway:
+        gateway.close()
     print(f"{counts['pass']} passed, {counts['fail']} failed, 0 skipped")
     return 1 if counts["fail"] else 0
 

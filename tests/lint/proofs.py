@@ -11,7 +11,7 @@ import sys
 import csource
 
 PAGE = "docs/consistency.md"
-PYTHON = ("api", "soak", "fault", "fsck")
+PYTHON = ("api", "soak", "fault", "fsck", "copy", "events")
 # A name in its backquotes begins with the suite.
 PROOF = re.compile(r"`(" + "|".join(PYTHON) + r"|unit|sim) ([^` ]+)`")
 
