@@ -71,7 +71,9 @@ static int tags_list(struct req *r, enum waiting waiting)
     jw_kstr(&p.w, "name", req_target(r)->name);
     jw_key(&p.w, "tags");
     jw_begin(&p.w, '[');
-    e = n ? repo_tags(repo, buf_str(&last), n, add_name, &p, &more) : 0;
+    if (n > 0)
+        e = (waiting == NO_WAIT ? repo_tags_nowait : repo_tags)(repo, buf_str(&last), n, add_name,
+                                                                &p, &more);
     jw_end(&p.w, ']');
     jw_end(&p.w, '}');
     buf_addf(&path, "/v2/" STR_FMT "/tags/list", STR_ARG(req_target(r)->name));
@@ -113,7 +115,9 @@ static int catalog_list(struct req *r, enum waiting waiting)
     jw_begin(&p.w, '{');
     jw_key(&p.w, "repositories");
     jw_begin(&p.w, '[');
-    e = n ? catalog_page(c, buf_str(&last), n, add_name, &p, &more) : 0;
+    if (n > 0)
+        e = (waiting == NO_WAIT ? catalog_page_nowait : catalog_page)(c, buf_str(&last), n,
+                                                                      add_name, &p, &more);
     jw_end(&p.w, ']');
     jw_end(&p.w, '}');
     if (e == 0 && more)
