@@ -384,6 +384,31 @@ static int open_catalog(struct catalog *c, struct err_detail *detail)
     return e;
 }
 
+/* ---- the past */
+
+int catalog_open_at(struct catalog *c, uint64_t seq, struct err_detail *detail)
+{
+    int e = replica_open_at(c->replica, seq, detail);
+
+    c->opening = e == 0 ? OPEN : CLOSED;
+    return e;
+}
+
+uint64_t catalog_seq(struct catalog *c)
+{
+    uint64_t seq;
+
+    replica_lock(c->replica);
+    seq = replica_seq(c->replica);
+    replica_unlock(c->replica);
+    return seq;
+}
+
+int catalog_seq_at(struct catalog *c, int64_t ms, uint64_t *ret, struct err_detail *detail)
+{
+    return replica_seq_at(c->replica, ms, ret, detail);
+}
+
 /* ---- saying and asking */
 
 /* After -ERR_AGAIN and its like under the lock: reads what is needed without it. 0: ask again. */

@@ -262,7 +262,7 @@ static int check_ref(const struct digest *d, const struct state_blob *b, void *a
     e = fsck_head(c->f, buf_str(&key), &object);
     if (e == 0 && fsck_all(c->f))
         return 0; /* what it holds is looked at once, with all records */
-    found = state_each_manifest(c->state, is_user, &user);
+    found = state_each_manifest(c->state, NULL, is_user, &user);
     if (found < 0)
         return found;
     if (e == 0)
@@ -272,7 +272,7 @@ static int check_ref(const struct digest *d, const struct state_blob *b, void *a
 
 static int check_needs(struct check *c)
 {
-    int e = state_each_manifest(c->state, check_manifest, c);
+    int e = state_each_manifest(c->state, NULL, check_manifest, c);
 
     return e < 0 ? e : state_each_blob(c->state, check_ref, c);
 }

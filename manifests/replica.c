@@ -300,6 +300,8 @@ static int refresh(struct replica *r, struct err_detail *detail)
     uint64_t ticket;
     int e = 0;
 
+    if (r->frozen)
+        return 0;
     mutex_lock(&r->mu);
     ticket = r->probe_begun + (r->probing && mutant("stale-read") ? 0 : 1);
     for (;;) {

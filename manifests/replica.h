@@ -69,6 +69,18 @@ void replica_freep(struct replica **r);
 /* Reads the log to its end; before anything else, by one thread; again only after a failure.
  * -ERR_VERSION; a damaged log opens read-only. */
 int replica_open(struct replica *r, struct err_detail *detail) must_check;
+/* Instead: the log as it was just after entry seq, which exists (0: before the first). The replica
+ * stays there: refreshing it asks nobody, and nothing is committed. -ERR_CORRUPT: an entry up to
+ * there is missing or damaged. */
+int replica_open_at(struct replica *r, uint64_t seq, struct err_detail *detail) must_check;
+/* The last entry stamped up to ms, as the state stands; 0: none is. -ERR_TIME: not final, an entry
+ * stamped up to then may still come (design section 9). Reads about log2(entries) entries. */
+#define REPLICA_FINAL_MS (20 * 60 * 1000)
+int replica_seq_at(struct replica *r, int64_t ms, uint64_t *ret,
+                   struct err_detail *detail) must_check;
+/* One entry, from the store; any thread. -ERR_NOTFOUND. */
+int replica_read(struct replica *r, uint64_t seq, objlog_apply_fn fn, void *arg,
+                 struct err_detail *detail) must_check;
 
 void replica_lock(struct replica *r);
 void replica_unlock(struct replica *r);

@@ -24,6 +24,8 @@ struct replica {
     struct str prefix_str, name_str;
     atomic_size_t bytes;
     _Atomic int64_t confirmed_ms; /* begin of a probe that found the state to be the head */
+    bool frozen;                  /* stands at a position of the past; set before it is shared */
+    uint64_t frozen_seq;
 
     struct mutex mu; /* guards everything below and the owner's state */
     struct objlog_pos pos;
@@ -67,6 +69,11 @@ struct replica {
 int replica_follow(struct replica *r, struct err_detail *detail) must_check;
 int replica_apply(struct replica *r, const struct objlog_entry *e, bool own,
                   struct err_detail *detail) must_check;
+/* 0: the replica stands at the checkpoint of that position. -ERR_NOTFOUND: it is not to be had
+ * (said by an alarm when it is damaged). */
+int replica_try_table(struct replica *r, uint64_t seq, struct err_detail *detail) must_check;
+/* Of a frozen one: to its position, from nothing. */
+int replica_go_to(struct replica *r, struct err_detail *detail) must_check;
 /* event NULL: the alarm was raised already. */
 void replica_set_readonly(struct replica *r, const char *event, uint64_t expected);
 

@@ -248,7 +248,11 @@ static int load_newest(struct replica *r, const struct hint *hint, struct err_de
 static int open_log(struct replica *r, uint64_t known, struct err_detail *detail)
 {
     struct hint hint;
-    int e = read_hint(r, &hint, detail);
+    int e;
+
+    if (r->frozen)
+        return replica_go_to(r, detail);
+    e = read_hint(r, &hint, detail);
 
     /* Opening again after a failure goes on where that one stood. */
     if (e == 0 && r->pos.seq == 0)

@@ -305,6 +305,7 @@ static int changes_nothing(const struct repo *r, const struct repo_change *c)
         return str_eq(settings_text(r->state->settings), settings_text(c->settings));
     case CHANGE_DELETE_MANIFEST:
     case CHANGE_UNLINK:
+    case CHANGE_WHOLE:
         break;
     }
     return 0;

@@ -13,6 +13,8 @@ struct repo_batch {
     struct omap *touched; /* tags set or removed; NULL until needed */
     bool puts;            /* holds a put */
     bool unlinks, deletes, settings;
+    bool taken; /* holds something */
+    bool whole; /* and nothing else comes in */
 };
 
 /* A link that was seen. Its key names the last unlink of the digest, and it is removed only after
@@ -36,7 +38,16 @@ struct repo {
     struct repo_batch batch; /* the holder's */
     int64_t marked;          /* the holder's: newest ten minutes whose marker exists */
 
+    struct {
+        bool known;
+        int64_t ms;
+        uint64_t seq;
+    } time;      /* the last one asked for, which was final; guarded by the replica's lock */
+    bool past;   /* a view: it never changes */
+    uint64_t at; /* of a view: its position */
+
     /* Of the cache, guarded by its mutex. */
+    struct repo_cache *cache;
     uint64_t hash;
     struct repo *chain;         /* same bucket */
     struct repo *newer, *older; /* by last use */
@@ -74,7 +85,8 @@ enum change_kind {
     CHANGE_TAGS,
     CHANGE_DELETE_MANIFEST,
     CHANGE_UNLINK,
-    CHANGE_SETTINGS
+    CHANGE_SETTINGS,
+    CHANGE_WHOLE /* operations judged by whoever made them, on the very state before the entry */
 };
 
 /* A change on its way into the log: made and validated in repo_commit.c, judged in repo_judge.c. */
@@ -113,6 +125,8 @@ void repo_asking_done(struct repo_asking *a);
 /* Holds the blocks that say which tags are on a manifest. */
 int repo_hold_tags_on(struct repo *r, struct repo_asking *a,
                       const struct digest *manifest) must_check;
+int repo_ask_again_manifests(struct repo *r, struct repo_asking *a, int e,
+                             const struct digest *after, size_t records) must_check;
 int repo_ask_again(struct repo *r, struct repo_asking *a, int e, const struct state_key *keys,
                    size_t count, struct err_detail *detail) must_check;
 

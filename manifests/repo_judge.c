@@ -218,6 +218,7 @@ int repo_refuse(const struct repo *r, struct repo_change *c)
         return refuse_delete(r, c);
     case CHANGE_UNLINK:
     case CHANGE_SETTINGS:
+    case CHANGE_WHOLE:
         return 0;
     }
     assert(false);
@@ -327,13 +328,24 @@ static enum replica_verdict judge_unlink(struct repo *r, struct repo_change *c)
     return take_removal(r, c, digest);
 }
 
-enum replica_verdict repo_judge(struct repo *r, struct repo_change *c)
+/* Alone in its entry, and only where it was made for. */
+static enum replica_verdict judge_whole(struct repo *r, struct repo_change *c)
+{
+    if (r->batch.taken)
+        return REPLICA_LATER;
+    if (c->seen != REPO_ANYWHERE && c->seen != replica_seq(r->replica))
+        return done(c, -ERR_AGAIN);
+    r->batch.whole = true;
+    return REPLICA_TAKE;
+}
+
+static enum replica_verdict judge(struct repo *r, struct repo_change *c)
 {
     if (mutant("no-rejudge")) {
         r->batch.puts |= c->kind == CHANGE_PUT;
         return REPLICA_TAKE;
     }
-    if (r->batch.settings && !mutant("settings-same-batch"))
+    if (r->batch.whole || (r->batch.settings && !mutant("settings-same-batch")))
         return REPLICA_LATER; /* judged by what they will be */
     switch (c->kind) {
     case CHANGE_PUT:
@@ -347,7 +359,17 @@ enum replica_verdict repo_judge(struct repo *r, struct repo_change *c)
     case CHANGE_SETTINGS:
         r->batch.settings = true;
         return REPLICA_TAKE;
+    case CHANGE_WHOLE:
+        return judge_whole(r, c);
     }
     assert(false);
     return REPLICA_DONE;
+}
+
+enum replica_verdict repo_judge(struct repo *r, struct repo_change *c)
+{
+    enum replica_verdict verdict = judge(r, c);
+
+    r->batch.taken |= verdict == REPLICA_TAKE;
+    return verdict;
 }

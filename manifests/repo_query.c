@@ -78,6 +78,21 @@ int repo_hold_tags_on(struct repo *r, struct repo_asking *a, const struct digest
     return hold(r, a, range, 0, SIZE_MAX, NULL);
 }
 
+int repo_ask_again_manifests(struct repo *r, struct repo_asking *a, int e,
+                             const struct digest *after, size_t records)
+{
+    static const struct digest least = {.alg = DIGEST_SHA256};
+    struct state_key range[2];
+
+    state_key_manifest(&range[0], after ? after : &least);
+    if (!after)
+        range[0].len = 1; /* the section */
+    state_key_manifest(&range[1], &least);
+    range[1].len = 1;
+    state_key_end(&range[1]);
+    return ask_again(r, a, e, range, 0, records, NULL);
+}
+
 /* Who may not wait lets a worker ask. */
 static int nowait(int e)
 {
@@ -534,12 +549,17 @@ int repo_blob(struct repo *r, const struct digest *d, struct blob_info *ret,
     uint64_t u;
     int e = repo_readable(r, d, &readable, &u, detail);
 
+    if (e == 0 && !readable && r->past)
+        return -ERR_NOTFOUND; /* links are of the present */
     if (e == 0 && !readable && !link_was_seen(r, d, u)) {
         e = blob_link_exists(b, r->name_str, d, u, detail);
         if (e == 0)
             remember_link(r, d, u);
     }
-    return e < 0 ? e : blob_info(b, d, ret, detail);
+    if (e < 0)
+        return e;
+    e = blob_info(b, d, ret, detail);
+    return e == -ERR_NOTFOUND && r->past ? err_set(detail, e, REPO_CONTENT_REMOVED) : e;
 }
 
 int repo_blob_nowait(struct repo *r, const struct digest *d, struct blob_info *ret)
@@ -549,6 +569,8 @@ int repo_blob_nowait(struct repo *r, const struct digest *d, struct blob_info *r
     uint64_t u;
     int e = nowait(try_blob(r, d, &readable, &u));
 
+    if (e == 0 && !readable && r->past)
+        return -ERR_NOTFOUND;
     if (e == 0 && !readable && !link_was_seen(r, d, u)) {
         e = blob_link_exists_nowait(b, r->name_str, d, u);
         if (e == 0)

@@ -111,8 +111,9 @@ int state_tags_of(const struct state *s, const struct digest *manifest, state_ta
 /* All that are > after (empty: from the first). */
 int state_each_tag(const struct state *s, struct str after,
                    int (*fn)(const struct state_tag *t, void *arg), void *arg) must_check;
-int state_each_manifest(const struct state *s, int (*fn)(const struct state_manifest *m, void *arg),
-                        void *arg) must_check;
+/* Those > after (NULL: all). */
+int state_each_manifest(const struct state *s, const struct digest *after,
+                        int (*fn)(const struct state_manifest *m, void *arg), void *arg) must_check;
 int state_each_blob(const struct state *s,
                     int (*fn)(const struct digest *d, const struct state_blob *b, void *arg),
                     void *arg) must_check;

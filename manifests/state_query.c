@@ -196,14 +196,18 @@ static int one_manifest(struct str rest, struct str value, void *arg)
     return to->fn(&m, to->arg);
 }
 
-int state_each_manifest(const struct state *s, int (*fn)(const struct state_manifest *m, void *arg),
-                        void *arg)
+int state_each_manifest(const struct state *s, const struct digest *after,
+                        int (*fn)(const struct state_manifest *m, void *arg), void *arg)
 {
     struct each_manifest to = {fn, arg};
     struct walk w = {.one = one_manifest, .arg = &to};
 
     state_key_section(&w.prefix, STATE_MANIFESTS);
     w.from = w.prefix;
+    if (after) {
+        state_key_manifest(&w.from, after);
+        behind(&w.from);
+    }
     return walk(s, &w);
 }
 

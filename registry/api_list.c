@@ -1,6 +1,7 @@
 /* Listings of tags and repositories (R120-R126). */
 #include "base/enc.h"
 #include "base/json.h"
+#include "manifests/view.h"
 #include "registry/api.h"
 #include "registry/api_common.h"
 
@@ -31,6 +32,7 @@ static int add_link(struct req *r, struct str path, size_t n, const struct buf *
 
     buf_addf(&url, "<%s" STR_FMT "?n=%zu&last=", req_app(r)->url_base, STR_ARG(path), n);
     url_encode(&url, buf_str(last), "");
+    api_link_at(r, &url);
     buf_add(&url, STR(">; rel=\"next\""));
     if (buf_err(last) < 0 || buf_err(&url) < 0)
         return -ERR_NOMEM;
@@ -68,7 +70,7 @@ static int tags_list(struct req *r, enum waiting waiting)
     if (e < 0)
         return e;
     jw_begin(&p.w, '{');
-    jw_kstr(&p.w, "name", req_target(r)->name);
+    jw_kstr(&p.w, "name", req_target(r)->shown);
     jw_key(&p.w, "tags");
     jw_begin(&p.w, '[');
     if (n > 0)
@@ -76,7 +78,9 @@ static int tags_list(struct req *r, enum waiting waiting)
                                                                 &p, &more);
     jw_end(&p.w, ']');
     jw_end(&p.w, '}');
-    buf_addf(&path, "/v2/" STR_FMT "/tags/list", STR_ARG(req_target(r)->name));
+    buf_addf(&path, "/v2/" STR_FMT "/tags/list", STR_ARG(req_target(r)->shown));
+    if (repo_is_view(repo))
+        api_add_past(r);
     if (e == 0)
         e = buf_err(&path);
     if (e == 0 && more)
@@ -95,13 +99,61 @@ int api_tags(struct req *r)
     return tags_list(r, MAY_WAIT);
 }
 
+/* The catalog of now, or of the moment that is asked for; *ret_view: then to be given back. */
+static int asked_catalog(struct req *r, enum waiting waiting, struct catalog **ret,
+                         struct catalog **ret_view)
+{
+    struct app *app = req_app(r);
+    struct moment m;
+    int e = api_moment(r, &m);
+
+    *ret_view = NULL;
+    *ret = repos_catalog(app->repos);
+    if (e == 0)
+        return waiting == NO_WAIT ? catalog_refresh_nowait(*ret)
+                                  : catalog_refresh(*ret, req_detail(r));
+    if (e < 0)
+        return e;
+    if (waiting == NO_WAIT)
+        return -ERR_AGAIN;
+    e = api_may(r, ACTION_HISTORY, STR_NONE);
+    if (e == 0)
+        e = views_catalog(app->views, &m, ret_view, req_detail(r));
+    *ret = *ret_view;
+    return e;
+}
+
+static int write_catalog(struct req *r, enum waiting waiting, struct catalog *c,
+                         struct str last_seen, size_t n)
+{
+    struct buf body auto_buf = BUF_INIT(LIST_BODY_MAX), path auto_buf = BUF_INIT(512);
+    struct page p = {JW_INIT(&body), BUF_INIT(QUERY_VALUE_MAX)};
+    bool more = false;
+    int e = 0;
+
+    jw_begin(&p.w, '{');
+    jw_key(&p.w, "repositories");
+    jw_begin(&p.w, '[');
+    if (n > 0)
+        e = (waiting == NO_WAIT ? catalog_page_nowait : catalog_page)(c, last_seen, n, add_name, &p,
+                                                                      &more);
+    jw_end(&p.w, ']');
+    jw_end(&p.w, '}');
+    buf_addf(&path, "/v2/" STR_FMT "%s_catalog", STR_ARG(req_target(r)->shown),
+             req_target(r)->past ? "/" : "");
+    if (e == 0)
+        e = buf_err(&path);
+    if (e == 0 && more)
+        e = add_link(r, buf_str(&path), n, &p.last);
+    buf_done(&p.last);
+    return e < 0 ? e : req_reply_body(r, 200, "application/json", &body);
+}
+
 static int catalog_list(struct req *r, enum waiting waiting)
 {
-    struct catalog *c = repos_catalog(req_app(r)->repos);
-    struct buf body auto_buf = BUF_INIT(LIST_BODY_MAX), last auto_buf = BUF_INIT(QUERY_VALUE_MAX);
-    struct page p = {JW_INIT(&body), BUF_INIT(QUERY_VALUE_MAX)};
+    struct catalog *c = NULL, *view = NULL;
+    struct buf last auto_buf = BUF_INIT(QUERY_VALUE_MAX);
     size_t n = 0;
-    bool more = false;
     int e = api_page_size(r, CATALOG_PAGE_INITIAL, CATALOG_PAGE_MAX, &n);
 
     if (req_app(r)->refuse.catalog)
@@ -109,21 +161,14 @@ static int catalog_list(struct req *r, enum waiting waiting)
     if (e == 0)
         e = query_last(r, &last);
     if (e == 0)
-        e = waiting == NO_WAIT ? catalog_refresh_nowait(c) : catalog_refresh(c, req_detail(r));
+        e = asked_catalog(r, waiting, &c, &view);
     if (e < 0)
         return e;
-    jw_begin(&p.w, '{');
-    jw_key(&p.w, "repositories");
-    jw_begin(&p.w, '[');
-    if (n > 0)
-        e = (waiting == NO_WAIT ? catalog_page_nowait : catalog_page)(c, buf_str(&last), n,
-                                                                      add_name, &p, &more);
-    jw_end(&p.w, ']');
-    jw_end(&p.w, '}');
-    if (e == 0 && more)
-        e = add_link(r, STR("/v2/_catalog"), n, &p.last);
-    buf_done(&p.last);
-    return e < 0 ? e : req_reply_body(r, 200, "application/json", &body);
+    if (view)
+        api_add_past(r);
+    e = write_catalog(r, waiting, c, buf_str(&last), n);
+    views_catalog_done(req_app(r)->views, view);
+    return e;
 }
 
 int api_catalog_fast(struct req *r)

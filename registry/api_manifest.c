@@ -24,8 +24,9 @@ static int find_manifest(struct repo *repo, const struct reference *ref, enum wa
     return e == -ERR_NOTFOUND && !repo_exists(repo) ? -ERR_NOREPO : e;
 }
 
+/* *ret_past: of a view, where nothing moves any more. */
 static int read_manifest(struct req *r, const struct reference *ref, enum waiting waiting,
-                         struct repo_manifest *ret)
+                         struct repo_manifest *ret, bool *ret_past)
 {
     struct repo *repo auto_repo = NULL;
     bool strict;
@@ -33,6 +34,7 @@ static int read_manifest(struct req *r, const struct reference *ref, enum waitin
 
     if (e < 0)
         return e;
+    *ret_past = repo_is_view(repo);
     e = find_manifest(repo, ref, waiting, ret);
     if (e == 0 || e == -ERR_AGAIN || strict)
         return e;
@@ -40,7 +42,7 @@ static int read_manifest(struct req *r, const struct reference *ref, enum waitin
     return e < 0 ? e : find_manifest(repo, ref, waiting, ret);
 }
 
-static int make_answer(struct req *r, const struct repo_manifest *m, bool by_tag,
+static int make_answer(struct req *r, const struct repo_manifest *m, bool past, bool by_tag,
                        struct answer **ret)
 {
     struct buf body auto_buf = BUF_INIT(BLOB_MANIFEST_MAX);
@@ -49,7 +51,7 @@ static int make_answer(struct req *r, const struct repo_manifest *m, bool by_tag
     int e = blob_read(req_app(r)->blobs, &m->digest, BLOB_MANIFEST_MAX, &body, req_detail(r));
 
     if (e == -ERR_NOTFOUND)
-        return api_missing_record(r, &m->digest);
+        return past ? api_content_removed(r) : api_missing_record(r, &m->digest);
     if (e < 0)
         return e;
     e = answer_new(200, buf_str(&body), &a);
@@ -89,22 +91,24 @@ static int manifest_get(struct req *r, enum waiting waiting)
     struct repo_manifest m;
     struct reference ref;
     struct answer *a;
+    bool past, may_change;
     int e = reference_parse(req_target(r)->reference, &ref);
 
     if (e == -ERR_INVAL && str_find(req_target(r)->reference, ':') >= 0)
         return err_set(req_detail(r), -ERR_DIGEST, "the digest is malformed");
     if (e < 0)
         return -ERR_NOTFOUND; /* no such tag can exist; no such digest is held */
-    e = read_manifest(r, &ref, waiting, &m);
+    e = read_manifest(r, &ref, waiting, &m, &past);
     if (e < 0)
         return e;
+    may_change = !ref.is_digest && !past;
     if (not_modified(r, &m.digest))
-        return reply_not_modified(r, &m.digest, !ref.is_digest);
-    a = answers_get(req_app(r)->answers, &m.digest, str_of(m.media_type), !ref.is_digest);
+        return reply_not_modified(r, &m.digest, may_change);
+    a = answers_get(req_app(r)->answers, &m.digest, str_of(m.media_type), may_change);
     if (!a && waiting == NO_WAIT)
         return -ERR_AGAIN;
     if (!a)
-        e = make_answer(r, &m, !ref.is_digest, &a);
+        e = make_answer(r, &m, past, may_change, &a);
     if (e < 0)
         return e;
     e = req_reply_answer(r, a);

@@ -94,11 +94,12 @@ static int add_link(struct req *r, const struct filter *f, const char *last)
     struct buf url auto_buf = BUF_INIT(REFERRERS_FILTERS_MAX * QUERY_VALUE_MAX);
 
     buf_addf(&url, "<%s/v2/" STR_FMT "/referrers/" STR_FMT "?last=%s", req_app(r)->url_base,
-             STR_ARG(req_target(r)->name), STR_ARG(req_target(r)->reference), last);
+             STR_ARG(req_target(r)->shown), STR_ARG(req_target(r)->reference), last);
     for (size_t i = 0; i < f->count; i++) {
         buf_add(&url, STR("&artifactType="));
         url_encode(&url, buf_str(&f->text[i]), "");
     }
+    api_link_at(r, &url);
     buf_add(&url, STR(">; rel=\"next\""));
     if (buf_err(&url) < 0)
         return buf_err(&url);
@@ -131,6 +132,8 @@ static int write_page(struct req *r, struct repo *repo, const struct digest *sub
     buf_add(&body, STR("]}"));
     if (f->count)
         req_add_header(r, "OCI-Filters-Applied", STR("artifactType"));
+    if (repo && repo_is_view(repo))
+        api_add_past(r);
     if (l.full)
         e = add_link(r, f, l.last);
     return e < 0 ? e : req_reply_body(r, 200, MEDIA_OCI_INDEX, &body);

@@ -11,6 +11,7 @@
 #include "manifests/repo.h"
 
 struct answers;
+struct views;
 
 #define APP_URL_BASE_MAX 512
 
@@ -26,12 +27,14 @@ struct app {
     struct blobs *blobs;
     struct uploads *uploads;
     struct repos *repos;
+    struct views *views; /* of the past */
     struct access *access;
     struct answers *answers; /* prepared manifest answers */
     struct work *background;
     struct events *events;
     struct app_refuse refuse;
     int64_t staleness_ms; /* how old the state may be that reads are answered from; 0: strict */
+    bool tag_history;     /* served (R162) */
     char url_base[APP_URL_BASE_MAX +
                   1]; /* before "/v2/" in Location and Link (R25, R26); mostly empty */
 };

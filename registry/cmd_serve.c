@@ -117,6 +117,7 @@ int cmd_serve(const struct config *config, const struct opt_list *args)
     app.staleness_ms = config->staleness * 1000;
     if (e == 0)
         node_override_ahead(app.node, config->override_ahead.at, config->override_ahead.count);
+    app.tag_history = config->tag_history;
     if (e == 0)
         e = serve(&app, config, &stop, &why);
     app_close(&app);

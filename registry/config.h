@@ -18,10 +18,14 @@ struct config {
     struct access_settings access;
     const char *external_url;
     struct app_refuse refuse;
+    bool tag_history;
     int64_t staleness; /* seconds */
     struct opt_list override_ahead;
     int log_level;
     int64_t workers;
+    const char *at, *to; /* log, diff, revert */
+    int64_t entries;
+    bool dry_run;
     bool deep, json;     /* fsck */
     struct opt_list set; /* settings */
 };

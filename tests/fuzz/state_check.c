@@ -100,7 +100,7 @@ static int check_blob(const struct digest *d, const struct state_blob *b, void *
     const struct count *all = arg;
     struct count c = {.s = all->s, .of = d, .dropped = all->s->dropped, .unlinked = b->unlinked};
 
-    assert(state_each_manifest(all->s, count_users, &c) == 0);
+    assert(state_each_manifest(all->s, NULL, count_users, &c) == 0);
     assert(c.users == b->users && c.counted == b->count);
     assert(b->users > 0 || b->unlinked > 0);
     return 0;
@@ -124,7 +124,7 @@ void state_check(const struct state *s)
     struct count tags = {.s = s}, manifests = {.s = s}, blobs = {.s = s};
 
     assert(state_each_tag(s, STR_NONE, check_tag, &tags) == 0 && tags.found == s->tags);
-    assert(state_each_manifest(s, check_manifest, &manifests) == 0);
+    assert(state_each_manifest(s, NULL, check_manifest, &manifests) == 0);
     assert(manifests.found == s->manifests && manifests.users == s->tags);
     assert(manifests.counted == s->incomplete);
     assert(state_each_blob(s, check_blob, &blobs) == 0);

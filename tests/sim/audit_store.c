@@ -231,7 +231,7 @@ static int check_refs_of(const struct state_manifest *m, void *arg)
 
 static void check_refs(struct str repo, const struct state *s)
 {
-    if (state_each_manifest(s, check_refs_of, &repo) < 0)
+    if (state_each_manifest(s, NULL, check_refs_of, &repo) < 0)
         sim_fail("the state of " STR_FMT " cannot be read", STR_ARG(repo));
 }
 
