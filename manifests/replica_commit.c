@@ -262,7 +262,7 @@ int replica_commit(struct replica *r, struct replica_op *op)
 {
     int e;
 
-    assert(r && op && op->text.len > 0);
+    assert(r && op && op->text.len > 0 && !r->frozen);
     op->taken = op->done = false;
     op->detail.text[0] = 0;
     e = replica_writable(r, &op->detail);

@@ -1,8 +1,10 @@
-/* The cache of open repositories and queries on one.
+/* The caches of open repositories and of views of their past, and queries on one.
  *
- * A repository is in the cache's table from the moment its opening begins until it is evicted:
+ * A repository is in its cache's table from the moment its opening begins until it is evicted:
  * least recently used and unreferenced first, when there are too many or their states are too large
- * together. One thread opens, others that want the same wait for it. */
+ * together. One thread opens, others that want the same wait for it. A view is a repository at a
+ * position of its past; it has a cache of its own, so that looking back does not push out what is
+ * served. */
 #include "manifests/repo.h"
 
 #include <assert.h>
@@ -12,23 +14,48 @@
 #include "base/rand.h"
 #include "manifests/repo_internal.h"
 
-#define BUCKETS   (2 * REPOS_CACHED_MAX)
 #define EVICT_TRY 64 /* repositories looked at for one to evict */
+
+struct repo_cache {
+    size_t count_max, bytes_max;
+    struct repo **buckets; /* twice count_max */
+    struct repo *newest, *oldest;
+    size_t count, bytes;
+};
 
 struct repos {
     struct blobs *blobs; /* borrowed */
     struct repos_settings settings;
     struct catalog *catalog;
+    struct table_cache *tables;
     uint64_t seed;
 
     struct mutex mu; /* guards all below */
     struct cond opened;
-    struct repo **buckets;
-    struct repo *newest, *oldest;
-    size_t count, bytes;
+    struct repo_cache present, past;
 };
 
 /* ---- life */
+
+static int cache_init(struct repo_cache *c, size_t count_max, size_t bytes_max)
+{
+    *c = (struct repo_cache){.count_max = count_max, .bytes_max = bytes_max};
+    c->buckets = calloc(2 * count_max, sizeof(*c->buckets));
+    return c->buckets ? 0 : -ERR_NOMEM;
+}
+
+static void cache_done(struct repo_cache *c)
+{
+    struct repo *next;
+
+    for (struct repo *r = c->newest; r; r = next) {
+        next = r->older;
+        assert(r->refs == 0 && !r->opening);
+        repo_free(r);
+        metric_add(METRIC_repositories_cached, -1);
+    }
+    free(c->buckets);
+}
 
 int repos_new(struct blobs *b, const struct repos_settings *settings, struct repos **ret)
 {
@@ -42,10 +69,17 @@ int repos_new(struct blobs *b, const struct repos_settings *settings, struct rep
     rs->blobs = b;
     rs->settings = *settings;
     rand_bytes(&rs->seed, sizeof(rs->seed));
-    rs->buckets = calloc(BUCKETS, sizeof(struct repo *));
-    e = rs->buckets ? catalog_new(b, settings->background, &rs->catalog) : -ERR_NOMEM;
+    e = cache_init(&rs->present, REPOS_CACHED_MAX, REPOS_CACHED_BYTES);
+    if (e == 0)
+        e = cache_init(&rs->past, REPOS_VIEWS_MAX, REPOS_VIEWS_BYTES);
+    if (e == 0)
+        e = table_cache_new(TABLE_CACHE_MAX, &rs->tables);
+    if (e == 0)
+        e = catalog_new(b, rs->tables, settings->background, &rs->catalog);
     if (e < 0) {
-        free(rs->buckets);
+        table_cache_free(rs->tables);
+        cache_done(&rs->past);
+        cache_done(&rs->present);
         free(rs);
         return e;
     }
@@ -57,26 +91,25 @@ int repos_new(struct blobs *b, const struct repos_settings *settings, struct rep
 
 void repos_free(struct repos *rs)
 {
-    struct repo *next;
-
     if (!rs)
         return;
-    for (struct repo *r = rs->newest; r; r = next) {
-        next = r->older;
-        assert(r->refs == 0 && !r->opening);
-        repo_free(r);
-        metric_add(METRIC_repositories_cached, -1);
-    }
+    cache_done(&rs->past);
+    cache_done(&rs->present);
     catalog_free(rs->catalog);
+    table_cache_free(rs->tables);
     cond_done(&rs->opened);
     mutex_done(&rs->mu);
-    free(rs->buckets);
     free(rs);
 }
 
 struct blobs *repos_blobs(const struct repos *rs)
 {
     return rs->blobs;
+}
+
+struct table_cache *repos_tables(const struct repos *rs)
+{
+    return rs->tables;
 }
 
 struct catalog *repos_catalog(const struct repos *rs)
@@ -109,12 +142,16 @@ int repo_new(struct repos *rs, struct str name, struct repo **ret)
                                  .name = r->name_str,
                                  .ops = &repo_replica_ops,
                                  .self = r,
+                                 .cache = rs->tables,
                                  .background = rs->settings.background};
     e = buf_err(&prefix);
     if (e == 0)
         e = state_new(&r->state);
-    if (e == 0)
+    if (e == 0) {
+        r->state->layers.wait = false; /* it is asked under the lock */
+        spec.layers = &r->state->layers;
         e = replica_new(&spec, &r->replica);
+    }
     if (e < 0) {
         repo_free(r);
         return e;
@@ -133,143 +170,144 @@ void repo_free(struct repo *r)
     free(r);
 }
 
-/* ---- the cache; all but the first under its mutex */
+/* ---- the caches; all but the first under their mutex */
 
 /* FNV-1a, seeded per process. */
-static uint64_t hash_of(const struct repos *rs, struct str name)
+static uint64_t hash_of(const struct repos *rs, struct str name, uint64_t at)
 {
-    uint64_t h = rs->seed ^ 0xcbf29ce484222325u;
+    uint64_t h = rs->seed ^ (at * 0x9e3779b97f4a7c15u) ^ 0xcbf29ce484222325u;
 
     for (size_t i = 0; i < name.len; i++)
         h = (h ^ (unsigned char)name.at[i]) * 0x100000001b3u;
     return h ^ (h >> 32);
 }
 
-static struct repo **find(struct repos *rs, struct str name, uint64_t hash)
+static struct repo **find(struct repo_cache *c, struct str name, uint64_t at, uint64_t hash)
 {
-    struct repo **at = &rs->buckets[hash % BUCKETS];
+    struct repo **found = &c->buckets[hash % (2 * c->count_max)];
 
-    while (*at && ((*at)->hash != hash || !str_eq((*at)->name_str, name)))
-        at = &(*at)->chain;
-    return at;
+    while (*found &&
+           ((*found)->hash != hash || (*found)->at != at || !str_eq((*found)->name_str, name)))
+        found = &(*found)->chain;
+    return found;
 }
 
-static void list_remove(struct repos *rs, struct repo *r)
+static void list_remove(struct repo_cache *c, struct repo *r)
 {
-    *(r->newer ? &r->newer->older : &rs->newest) = r->older;
-    *(r->older ? &r->older->newer : &rs->oldest) = r->newer;
+    *(r->newer ? &r->newer->older : &c->newest) = r->older;
+    *(r->older ? &r->older->newer : &c->oldest) = r->newer;
     r->newer = r->older = NULL;
 }
 
-static void list_add(struct repos *rs, struct repo *r)
+static void list_add(struct repo_cache *c, struct repo *r)
 {
-    r->older = rs->newest;
+    r->older = c->newest;
     if (r->older)
         r->older->newer = r;
     else
-        rs->oldest = r;
-    rs->newest = r;
+        c->oldest = r;
+    c->newest = r;
 }
 
-static void count_bytes(struct repos *rs, struct repo *r)
+static void count_bytes(struct repo *r)
 {
     size_t now = sizeof(*r) + replica_bytes(r->replica);
 
-    rs->bytes += now - r->counted;
+    r->cache->bytes += now - r->counted;
     r->counted = now;
 }
 
-static void insert(struct repos *rs, struct repo *r)
+static void insert(struct repo_cache *c, struct repo *r)
 {
-    struct repo **at = &rs->buckets[r->hash % BUCKETS];
+    struct repo **at = &c->buckets[r->hash % (2 * c->count_max)];
 
+    r->cache = c;
     r->chain = *at;
     *at = r;
-    list_add(rs, r);
-    rs->count++;
+    list_add(c, r);
+    c->count++;
     metric_add(METRIC_repositories_cached, 1);
 }
 
-static void take_out(struct repos *rs, struct repo *r)
+static void take_out(struct repo *r)
 {
-    struct repo **at = find(rs, r->name_str, r->hash);
+    struct repo_cache *c = r->cache;
+    struct repo **at = find(c, r->name_str, r->at, r->hash);
 
     assert(*at == r && !r->gone);
     *at = r->chain;
-    list_remove(rs, r);
-    rs->count--;
-    rs->bytes -= r->counted;
+    list_remove(c, r);
+    c->count--;
+    c->bytes -= r->counted;
     r->gone = true;
     metric_add(METRIC_repositories_cached, -1);
 }
 
 /* One repository that has to go, out of the cache; NULL: none. A single one may be as large as it
  * is. */
-static struct repo *evict(struct repos *rs)
+static struct repo *evict(struct repo_cache *c)
 {
-    struct repo *r = rs->oldest;
+    struct repo *r = c->oldest;
 
-    if (rs->count <= REPOS_CACHED_MAX && (rs->bytes <= REPOS_CACHED_BYTES || rs->count <= 1))
+    if (c->count <= c->count_max && (c->bytes <= c->bytes_max || c->count <= 1))
         return NULL;
     for (int i = 0; r && i < EVICT_TRY; i++, r = r->newer)
         if (r->refs == 0 && !r->opening) {
-            take_out(rs, r);
+            take_out(r);
             return r;
         }
     return NULL;
 }
 
-static void use(struct repos *rs, struct repo *r)
+static void use(struct repo *r)
 {
     r->refs++;
-    if (rs->newest != r) {
-        list_remove(rs, r);
-        list_add(rs, r);
+    if (r->cache->newest != r) {
+        list_remove(r->cache, r);
+        list_add(r->cache, r);
     }
 }
 
 struct repo *repo_cached(struct repos *rs, struct str name)
 {
-    uint64_t hash = hash_of(rs, name);
+    uint64_t hash = hash_of(rs, name, 0);
     struct repo *r;
 
     mutex_lock(&rs->mu);
-    r = *find(rs, name, hash);
-    if (r && !r->opening && !replica_dead(r->replica))
-        use(rs, r);
+    r = *find(&rs->present, name, 0, hash);
+    if (r && !r->opening)
+        use(r);
     else
         r = NULL;
     mutex_unlock(&rs->mu);
     return r;
 }
 
-/* The entry of a name, referenced; *ret_mine: it is new and this thread opens it. */
-static int enter(struct repos *rs, struct str name, struct repo **ret, bool *ret_mine)
+/* The entry of a name (and position) in a cache, referenced; *ret_mine: it is new and this thread
+ * opens it. */
+static int enter(struct repos *rs, struct repo_cache *c, struct str name, uint64_t at,
+                 struct repo **ret, bool *ret_mine)
 {
-    uint64_t hash = hash_of(rs, name);
+    uint64_t hash = hash_of(rs, name, at);
     struct repo *r;
     int e = 0;
 
     mutex_lock(&rs->mu);
-    while ((r = *find(rs, name, hash)) && r->opening)
+    while ((r = *find(c, name, at, hash)) && r->opening)
         cond_wait(&rs->opened, &rs->mu);
-    if (r && replica_dead(r->replica)) {
-        take_out(rs, r);
-        if (r->refs == 0)
-            repo_free(r);
-        r = NULL;
-    }
     *ret_mine = !r;
     if (!r) {
         e = repo_new(rs, name, &r);
         if (e == 0) {
             r->hash = hash;
+            r->at = at;
+            r->past = c == &rs->past;
             r->opening = true;
-            insert(rs, r);
+            insert(c, r);
         }
     }
     if (e == 0) {
-        use(rs, r);
+        use(r);
         *ret = r;
     }
     mutex_unlock(&rs->mu);
@@ -290,22 +328,33 @@ static void tell_catalog(struct repo *r)
         catalog_agree(r->owner->catalog, r->name_str, filled, seq);
 }
 
-int repo_get(struct repos *rs, struct str name, struct repo **ret, struct err_detail *detail)
+static int open_repo(struct repo *r, struct err_detail *detail)
+{
+    int e;
+
+    if (r->past)
+        return replica_open_at(r->replica, r->at, detail);
+    e = replica_open(r->replica, detail);
+    if (e == 0)
+        tell_catalog(r);
+    return e;
+}
+
+static int get(struct repos *rs, struct repo_cache *c, struct str name, uint64_t at,
+               struct repo **ret, struct err_detail *detail)
 {
     struct repo *r = NULL;
     bool mine;
-    int e = enter(rs, name, &r, &mine);
+    int e = enter(rs, c, name, at, &r, &mine);
 
     if (e < 0)
         return e;
     if (mine) {
-        e = replica_open(r->replica, detail);
-        if (e == 0)
-            tell_catalog(r);
+        e = open_repo(r, detail);
         mutex_lock(&rs->mu);
         r->opening = false;
         if (e < 0)
-            take_out(rs, r);
+            take_out(r);
         cond_broadcast(&rs->opened);
         mutex_unlock(&rs->mu);
     }
@@ -317,9 +366,26 @@ int repo_get(struct repos *rs, struct str name, struct repo **ret, struct err_de
     return 0;
 }
 
+int repo_get(struct repos *rs, struct str name, struct repo **ret, struct err_detail *detail)
+{
+    return get(rs, &rs->present, name, 0, ret, detail);
+}
+
+int repo_view(struct repo *r, uint64_t seq, struct repo **ret, struct err_detail *detail)
+{
+    uint64_t head = repo_seq(r);
+
+    assert(!r->past);
+    if (seq > head)
+        return err_set(detail, -ERR_NOTFOUND, "the repository has %llu entries, not %llu",
+                       (unsigned long long)head, (unsigned long long)seq);
+    return get(r->owner, &r->owner->past, r->name_str, seq, ret, detail);
+}
+
 void repo_unref(struct repo *r)
 {
     struct repos *rs;
+    struct repo_cache *cache = NULL;
     struct repo *out = NULL;
 
     if (!r)
@@ -331,14 +397,17 @@ void repo_unref(struct repo *r)
     if (r->gone) {
         out = r->refs == 0 ? r : NULL;
     } else {
-        count_bytes(rs, r);
-        out = evict(rs);
+        cache = r->cache;
+        count_bytes(r);
+        out = evict(cache);
     }
     mutex_unlock(&rs->mu);
     while (out) {
         repo_free(out);
+        if (!cache)
+            break;
         mutex_lock(&rs->mu);
-        out = evict(rs);
+        out = evict(cache);
         mutex_unlock(&rs->mu);
     }
 }
@@ -347,212 +416,4 @@ void repo_unrefp(struct repo **r)
 {
     repo_unref(*r);
     *r = NULL;
-}
-
-/* ---- queries */
-
-int repo_refresh(struct repo *r, struct err_detail *detail)
-{
-    return replica_refresh(r->replica, detail);
-}
-
-int repo_refresh_nowait(struct repo *r)
-{
-    return replica_refresh_nowait(r->replica);
-}
-
-bool repo_recent(struct repo *r, int64_t ms)
-{
-    return replica_recent(r->replica, ms);
-}
-
-bool repo_exists(struct repo *r)
-{
-    bool exists;
-
-    replica_lock(r->replica);
-    exists = replica_seq(r->replica) > 0;
-    replica_unlock(r->replica);
-    return exists;
-}
-
-struct str repo_name(const struct repo *r)
-{
-    return r->name_str;
-}
-
-bool repo_filled(const struct repo *r)
-{
-    return omap_count(r->state->manifests) > 0;
-}
-
-static void describe(const struct state_manifest *m, struct repo_manifest *ret)
-{
-    size_t len = m->media_type.len < REPO_MEDIA_TYPE_MAX ? m->media_type.len : REPO_MEDIA_TYPE_MAX;
-
-    ret->digest = m->digest;
-    ret->size = (uint64_t)m->size;
-    ret->seq = m->seq;
-    ret->ts = m->ts;
-    memcpy(ret->media_type, m->media_type.at, len);
-    ret->media_type[len] = 0;
-}
-
-int repo_tag(struct repo *r, struct str tag, struct repo_manifest *ret)
-{
-    const struct state_tag *t;
-
-    replica_lock(r->replica);
-    t = state_tag(r->state, tag);
-    if (t) {
-        describe(t->manifest, ret);
-        ret->seq = t->seq;
-        ret->ts = t->ts;
-    }
-    replica_unlock(r->replica);
-    return t ? 0 : -ERR_NOTFOUND;
-}
-
-int repo_manifest(struct repo *r, const struct digest *d, struct repo_manifest *ret)
-{
-    const struct state_manifest *m;
-
-    replica_lock(r->replica);
-    m = state_manifest(r->state, d);
-    if (m)
-        describe(m, ret);
-    replica_unlock(r->replica);
-    return m ? 0 : -ERR_NOTFOUND;
-}
-
-int repo_tags(struct repo *r, struct str last, size_t n, int (*fn)(struct str tag, void *arg),
-              void *arg, bool *ret_more)
-{
-    struct omap_node *node;
-    int e = 0;
-
-    replica_lock(r->replica);
-    node = last.len > 0 ? omap_after(r->state->tags, last) : omap_first(r->state->tags);
-    for (size_t i = 0; e == 0 && node && i < n; i++, node = omap_next(r->state->tags, node))
-        e = fn(omap_key(node), arg);
-    *ret_more = node != NULL;
-    replica_unlock(r->replica);
-    return e;
-}
-
-struct referrers {
-    int (*fn)(const struct repo_referrer *ref, void *arg);
-    void *arg;
-};
-
-static int each_referrer(const struct state_manifest *m, void *arg)
-{
-    struct referrers *to = arg;
-    struct repo_referrer ref = {.digest = m->text,
-                                .media_type = m->media_type,
-                                .artifact_type = m->artifact_type,
-                                .annotations = m->annotations,
-                                .size = (uint64_t)m->size};
-
-    return to->fn(&ref, to->arg);
-}
-
-int repo_referrers(struct repo *r, const struct digest *subject, struct str after,
-                   int (*fn)(const struct repo_referrer *ref, void *arg), void *arg)
-{
-    struct referrers to = {fn, arg};
-    char text[DIGEST_TEXT_MAX];
-    int e;
-
-    replica_lock(r->replica);
-    e = state_referrers(r->state, digest_text(subject, text), after, each_referrer, &to);
-    replica_unlock(r->replica);
-    return e;
-}
-
-int repo_settings(struct repo *r, struct settings **ret)
-{
-    int e = 0;
-
-    *ret = NULL;
-    replica_lock(r->replica);
-    if (r->state->settings)
-        e = settings_parse(settings_text(r->state->settings), ret, NULL);
-    replica_unlock(r->replica);
-    return e;
-}
-
-/* ---- membership (B11) */
-
-uint64_t repo_link_u(struct repo *r, const struct digest *d)
-{
-    uint64_t u;
-
-    replica_lock(r->replica);
-    u = state_link_u(r->state, d);
-    replica_unlock(r->replica);
-    return u;
-}
-
-static struct link_seen *link_slot(struct repo *r, const struct digest *d)
-{
-    return &r->links[d->bytes[0] % REPO_LINKS_SEEN];
-}
-
-/* By reference, or by a link that was seen. */
-static bool known_readable(struct repo *r, const struct digest *d, uint64_t *ret_u)
-{
-    const struct link_seen *seen;
-    bool readable;
-
-    replica_lock(r->replica);
-    readable = state_readable(r->state, d);
-    *ret_u = state_link_u(r->state, d);
-    if (!readable && r->links) {
-        seen = link_slot(r, d);
-        readable = seen->used && seen->u == *ret_u && digest_eq(&seen->digest, d);
-    }
-    replica_unlock(r->replica);
-    return readable;
-}
-
-static void remember_link(struct repo *r, const struct digest *d, uint64_t u)
-{
-    replica_lock(r->replica);
-    if (!r->links)
-        r->links = calloc(REPO_LINKS_SEEN, sizeof(*r->links));
-    if (r->links) /* else it is asked for again */
-        *link_slot(r, d) = (struct link_seen){*d, u, true};
-    replica_unlock(r->replica);
-}
-
-int repo_blob(struct repo *r, const struct digest *d, struct blob_info *ret,
-              struct err_detail *detail)
-{
-    struct blobs *b = r->owner->blobs;
-    uint64_t u;
-    int e;
-
-    if (!known_readable(r, d, &u)) {
-        e = blob_link_exists(b, r->name_str, d, u, detail);
-        if (e < 0)
-            return e;
-        remember_link(r, d, u);
-    }
-    return blob_info(b, d, ret, detail);
-}
-
-int repo_blob_nowait(struct repo *r, const struct digest *d, struct blob_info *ret)
-{
-    struct blobs *b = r->owner->blobs;
-    uint64_t u;
-    int e;
-
-    if (!known_readable(r, d, &u)) {
-        e = blob_link_exists_nowait(b, r->name_str, d, u);
-        if (e < 0)
-            return e;
-        remember_link(r, d, u);
-    }
-    return blob_info_nowait(b, d, ret);
 }

@@ -2,8 +2,9 @@
  * section 6). The state is a cache of the log.
  *
  * Strict read: repo_refresh() makes the state at least as new as the moment of the call, by a probe
- * begun after it; then queries answer from memory. Queries alone (without refresh in the same
- * request) promise nothing.
+ * begun after it; then queries answer from it. Queries alone (without refresh in the same request)
+ * promise nothing. Of a large repository most lies in the bucket (layers.h): queries may have to
+ * read a block of its table; their nowait forms answer -ERR_AGAIN instead.
  *
  * Thread rule: everything here from any thread; functions marked nowait never block (event
  * threads); all others may. Values returned by queries are copies or are passed to a callback that
@@ -13,6 +14,7 @@
 
 #include "base/work.h"
 #include "blobstore/blob.h"
+#include "blobstore/objlog.h"
 #include "manifests/manifest.h"
 #include "manifests/name.h"
 #include "manifests/taglog.h"
@@ -23,6 +25,9 @@
 #define REPOS_CACHED_MAX    4096 /* open repositories in memory, least recently used go first */
 #define REPOS_CACHED_BYTES                                                                         \
     (64u << 20) /* and their states together (a single larger one stays alone) */
+
+#define REPOS_VIEWS_MAX   64          /* views of the past in memory */
+#define REPOS_VIEWS_BYTES (16u << 20) /* and their states together, as above */
 
 enum references { REFERENCES_STRICT, REFERENCES_INDEX_SPARSE, REFERENCES_NONE }; /* R88, R91 */
 
@@ -40,6 +45,8 @@ int repos_new(struct blobs *b, const struct repos_settings *settings,
               struct repos **ret) must_check;
 void repos_free(struct repos *rs);
 struct blobs *repos_blobs(const struct repos *rs);
+struct table_cache;
+struct table_cache *repos_tables(const struct repos *rs);
 
 /* A repository by valid name, opened from the store when not cached. A name never written to is an
  * empty repository (repo_exists false). */
@@ -50,6 +57,20 @@ void repo_unref(struct repo *r);
 void repo_unrefp(struct repo **r);
 #define auto_repo auto_of(repo_unrefp)
 
+/* The repository as it was just after entry seq (0: before the first), read-only: all queries below
+ * answer from that state for ever, refreshing is free. A blob is readable in a view only by refs of
+ * manifests (B11): links are not dated. Cached, few at a time. -ERR_NOTFOUND: there is no such
+ * entry in the state of r. */
+#define REPO_CONTENT_REMOVED "content removed" /* detail of -ERR_NOTFOUND: its bytes are gone */
+int repo_view(struct repo *r, uint64_t seq, struct repo **ret,
+              struct err_detail *detail) must_check;
+/* The position of a time: the last entry stamped up to ms; see manifests/view.h. -ERR_TIME. */
+int repo_seq_at(struct repo *r, int64_t ms, uint64_t *ret, struct err_detail *detail) must_check;
+/* One entry of the log, from the store. -ERR_NOTFOUND. */
+int repo_read(struct repo *r, uint64_t seq, objlog_apply_fn fn, void *arg,
+              struct err_detail *detail) must_check;
+bool repo_is_view(const struct repo *r);
+
 int repo_refresh(struct repo *r, struct err_detail *detail) must_check;
 int repo_refresh_nowait(struct repo *r) must_check; /* 0, or -ERR_AGAIN: on a worker please */
 
@@ -57,9 +78,11 @@ int repo_refresh_nowait(struct repo *r) must_check; /* 0, or -ERR_AGAIN: on a wo
  * may be so old (--staleness); changes never ask. */
 bool repo_recent(struct repo *r, int64_t ms);
 
-/* ---- Queries on the state in memory; nowait. */
-bool repo_exists(struct repo *r); /* its log has an entry */
+/* ---- Queries. Besides the errors named: those of the store; of the nowait forms -ERR_AGAIN. */
+bool repo_exists(struct repo *r);  /* its log has an entry; nowait */
+uint64_t repo_seq(struct repo *r); /* number of the last entry in the state; nowait */
 struct str repo_name(const struct repo *r);
+struct blobs *repo_blobs(const struct repo *r);
 
 struct repo_manifest {
     struct digest digest;
@@ -70,27 +93,57 @@ struct repo_manifest {
 };
 int repo_tag(struct repo *r, struct str tag,
              struct repo_manifest *ret) must_check; /* -ERR_NOTFOUND */
+int repo_tag_nowait(struct repo *r, struct str tag, struct repo_manifest *ret) must_check;
 int repo_manifest(struct repo *r, const struct digest *d,
                   struct repo_manifest *ret) must_check; /* -ERR_NOTFOUND */
+int repo_manifest_nowait(struct repo *r, const struct digest *d,
+                         struct repo_manifest *ret) must_check;
 /* Tags > last in byte order, at most n; *ret_more: others follow. */
 int repo_tags(struct repo *r, struct str last, size_t n, int (*fn)(struct str tag, void *arg),
               void *arg, bool *ret_more) must_check;
+int repo_tags_nowait(struct repo *r, struct str last, size_t n,
+                     int (*fn)(struct str tag, void *arg), void *arg, bool *ret_more) must_check;
+/* The tags on a manifest, in no order. */
+int repo_tags_on(struct repo *r, const struct digest *d, int (*fn)(struct str tag, void *arg),
+                 void *arg) must_check;
+/* The refs of a manifest; stands: is what it refers to still a member by this very ref?
+ * -ERR_NOTFOUND.
+ */
+struct repo_ref {
+    struct digest digest;
+    enum ref_kind kind;
+    bool stands;
+};
+int repo_refs(struct repo *r, const struct digest *d,
+              int (*fn)(const struct repo_ref *ref, void *arg), void *arg) must_check;
+/* Number of the last entry that deleted a manifest, unlinked a blob or emptied the repository, or a
+ * later one. */
+uint64_t repo_removed(struct repo *r);
+uint64_t repo_dropped(struct repo *r); /* that last emptied it, 0 none */
+/* Manifests with digest text > last, in order of digest text, at most n. */
+int repo_manifests(struct repo *r, struct str last, size_t n,
+                   int (*fn)(struct str digest, void *arg), void *arg, bool *ret_more) must_check;
 /* Referrers of subject with digest text > after, in order of digest text; fn gets the descriptor
  * (media type, digest, size, artifact type, annotations as JSON text or empty); non-zero stops and
- * is returned. */
+ * is returned. All that is told by one call is of one moment, up to REPO_REFERRERS_AT_ONCE bytes.
+ */
+#define REPO_REFERRERS_AT_ONCE (6u << 20)
 struct repo_referrer {
     struct str digest, media_type, artifact_type, annotations;
     uint64_t size;
 };
 int repo_referrers(struct repo *r, const struct digest *subject, struct str after,
                    int (*fn)(const struct repo_referrer *ref, void *arg), void *arg) must_check;
+int repo_referrers_nowait(struct repo *r, const struct digest *subject, struct str after,
+                          int (*fn)(const struct repo_referrer *ref, void *arg),
+                          void *arg) must_check;
 
 /* A copy of the settings, NULL for the defaults. */
 int repo_settings(struct repo *r, struct settings **ret) must_check;
 
 /* ---- Membership of blobs (B11). */
-uint64_t repo_link_u(struct repo *r,
-                     const struct digest *d); /* number of the last unlink or drop, 0 none */
+/* Number of the last unlink or drop, 0 none. */
+int repo_link_u(struct repo *r, const struct digest *d, uint64_t *ret) must_check;
 /* Is the digest readable as a blob here? 0 with its record, -ERR_NOTFOUND. Call repo_refresh
  * before. nowait: also -ERR_AGAIN. */
 int repo_blob(struct repo *r, const struct digest *d, struct blob_info *ret,
@@ -152,6 +205,12 @@ int repo_unlink_blob(struct repo *r, const struct digest *d, const struct repo_w
 
 /* Replaces the settings; what changes nothing commits nothing. */
 int repo_set_settings(struct repo *r, const struct settings *settings, const struct repo_who *who,
+                      struct err_detail *detail) must_check;
+/* Operations made by someone who knows what they say (revert.h), as the one entry after `seen`, all
+ * or none; ops: their texts, joined by commas. validated_ms: clock_boot_ms before the look at the
+ * state they were made on. -ERR_AGAIN: another entry stands there. */
+#define REPO_ANYWHERE UINT64_MAX /* instead of a position: they fit every state */
+int repo_commit_whole(struct repo *r, uint64_t seen, struct str ops, int64_t validated_ms,
                       struct err_detail *detail) must_check;
 
 #endif

@@ -1,6 +1,7 @@
 /* Handlers of the routes (registry/routes.def), one file for each resource: api_blob.c,
  * api_upload.c, api_manifest.c, api_list.c (tags, catalog), api_referrers.c, api_settings.c,
- * api_release.c (several tags in one step), api_events.c, api_token.c, api_robots.c, api_node.c
+ * api_release.c (several tags in one step), api_events.c, api_history.c (log, history of a tag),
+ * api_revert.c (diff, revert, deletion of a repository), api_token.c, api_robots.c, api_node.c
  * (ping, discovery, health, metrics). They translate between HTTP and the domain; contracts in
  * http.h. */
 #ifndef STOWAGE_REGISTRY_API_H
@@ -30,6 +31,11 @@ int api_catalog_fast(struct req *r);
 int api_catalog(struct req *r);
 int api_tags_fast(struct req *r);
 int api_tags(struct req *r);
+int api_log(struct req *r);
+int api_diff(struct req *r);
+int api_revert(struct req *r);
+int api_repository_delete(struct req *r);
+int api_tag_history(struct req *r);
 int api_referrers_fast(struct req *r);
 int api_referrers(struct req *r);
 

@@ -28,8 +28,11 @@ int api_read_repo(struct req *r, enum waiting waiting, struct repo **ret, bool *
 {
     int64_t staleness_ms = req_app(r)->staleness_ms;
     struct repo *repo auto_repo = NULL;
+    int e = api_past_repo(r, waiting, ret);
 
     *ret_strict = true;
+    if (e != 0)
+        return e == 1 ? 0 : e;
     if (staleness_ms > 0)
         repo = repo_cached(req_app(r)->repos, req_target(r)->name);
     if (!repo || !repo_recent(repo, staleness_ms))

@@ -15,11 +15,25 @@ enum waiting { NO_WAIT, MAY_WAIT };
 int api_fresh_repo(struct req *r, struct str name, enum waiting waiting,
                    struct repo **ret) must_check;
 
-/* The same for reads, which may be answered from a state as old as --staleness allows. What that
- * one does not hold is not yet missing: *ret_strict false, call api_confirm and look again. */
+/* The repository that a request reads: of the past (repo_is_view) when it asks for that; else the
+ * same, but perhaps as old as --staleness allows. What that one does not hold is not yet missing:
+ * *ret_strict false, call api_confirm and look again. */
 int api_read_repo(struct req *r, enum waiting waiting, struct repo **ret,
                   bool *ret_strict) must_check;
 int api_confirm(struct req *r, struct repo *repo, enum waiting waiting) must_check;
+/* A right besides the route's: 0, or the refusal to answer. */
+int api_may(struct req *r, enum action action, struct str repo) must_check;
+/* 1 with a view, for which there is a right of its own, when the request asks for the past
+ * (api_moment); 0: it does not. What is said of a view stays true, and api_add_past says so. */
+int api_past_repo(struct req *r, enum waiting waiting, struct repo **ret) must_check;
+/* 1: the request asks for the past, by the name of a view or by ?at=; 0: for the present.
+ * -ERR_TIME. */
+struct moment;
+int api_moment(struct req *r, struct moment *ret) must_check;
+void api_add_past(struct req *r);
+void api_link_at(struct req *r, struct buf *url); /* appends ?at= as it came, as "&at=..." */
+/* -ERR_NOTFOUND for bytes that a state of the past names and that are there no more. */
+int api_content_removed(struct req *r) must_check;
 
 /* The reference of the path as a digest: -ERR_DIGEST when malformed; -ERR_NOTFOUND when of an
  * algorithm not served (R6, R7). */

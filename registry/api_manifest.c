@@ -11,15 +11,22 @@
 #define CACHE_BY_TAG "no-cache"
 
 /* ---- Reading. */
-static int find_manifest(struct repo *repo, const struct reference *ref, struct repo_manifest *ret)
+static int find_manifest(struct repo *repo, const struct reference *ref, enum waiting waiting,
+                         struct repo_manifest *ret)
 {
-    int e = ref->is_digest ? repo_manifest(repo, &ref->digest, ret) : repo_tag(repo, ref->tag, ret);
+    int e;
 
+    if (waiting == NO_WAIT)
+        e = ref->is_digest ? repo_manifest_nowait(repo, &ref->digest, ret)
+                           : repo_tag_nowait(repo, ref->tag, ret);
+    else
+        e = ref->is_digest ? repo_manifest(repo, &ref->digest, ret) : repo_tag(repo, ref->tag, ret);
     return e == -ERR_NOTFOUND && !repo_exists(repo) ? -ERR_NOREPO : e;
 }
 
+/* *ret_past: of a view, where nothing moves any more. */
 static int read_manifest(struct req *r, const struct reference *ref, enum waiting waiting,
-                         struct repo_manifest *ret)
+                         struct repo_manifest *ret, bool *ret_past)
 {
     struct repo *repo auto_repo = NULL;
     bool strict;
@@ -27,14 +34,15 @@ static int read_manifest(struct req *r, const struct reference *ref, enum waitin
 
     if (e < 0)
         return e;
-    e = find_manifest(repo, ref, ret);
-    if (e == 0 || strict)
+    *ret_past = repo_is_view(repo);
+    e = find_manifest(repo, ref, waiting, ret);
+    if (e == 0 || e == -ERR_AGAIN || strict)
         return e;
     e = api_confirm(r, repo, waiting);
-    return e < 0 ? e : find_manifest(repo, ref, ret);
+    return e < 0 ? e : find_manifest(repo, ref, waiting, ret);
 }
 
-static int make_answer(struct req *r, const struct repo_manifest *m, bool by_tag,
+static int make_answer(struct req *r, const struct repo_manifest *m, bool past, bool by_tag,
                        struct answer **ret)
 {
     struct buf body auto_buf = BUF_INIT(BLOB_MANIFEST_MAX);
@@ -43,7 +51,7 @@ static int make_answer(struct req *r, const struct repo_manifest *m, bool by_tag
     int e = blob_read(req_app(r)->blobs, &m->digest, BLOB_MANIFEST_MAX, &body, req_detail(r));
 
     if (e == -ERR_NOTFOUND)
-        return api_missing_record(r, &m->digest);
+        return past ? api_content_removed(r) : api_missing_record(r, &m->digest);
     if (e < 0)
         return e;
     e = answer_new(200, buf_str(&body), &a);
@@ -83,22 +91,24 @@ static int manifest_get(struct req *r, enum waiting waiting)
     struct repo_manifest m;
     struct reference ref;
     struct answer *a;
+    bool past, may_change;
     int e = reference_parse(req_target(r)->reference, &ref);
 
     if (e == -ERR_INVAL && str_find(req_target(r)->reference, ':') >= 0)
         return err_set(req_detail(r), -ERR_DIGEST, "the digest is malformed");
     if (e < 0)
         return -ERR_NOTFOUND; /* no such tag can exist; no such digest is held */
-    e = read_manifest(r, &ref, waiting, &m);
+    e = read_manifest(r, &ref, waiting, &m, &past);
     if (e < 0)
         return e;
+    may_change = !ref.is_digest && !past;
     if (not_modified(r, &m.digest))
-        return reply_not_modified(r, &m.digest, !ref.is_digest);
-    a = answers_get(req_app(r)->answers, &m.digest, str_of(m.media_type), !ref.is_digest);
+        return reply_not_modified(r, &m.digest, may_change);
+    a = answers_get(req_app(r)->answers, &m.digest, str_of(m.media_type), may_change);
     if (!a && waiting == NO_WAIT)
         return -ERR_AGAIN;
     if (!a)
-        e = make_answer(r, &m, !ref.is_digest, &a);
+        e = make_answer(r, &m, past, may_change, &a);
     if (e < 0)
         return e;
     e = req_reply_answer(r, a);
@@ -268,8 +278,12 @@ static int delete_manifest(struct req *r, struct repo *repo, const struct digest
     struct repo_who who = api_who(r);
     struct repo_manifest m;
     char text[DIGEST_TEXT_MAX];
+    int e;
 
-    if (repo_manifest(repo, d, &m) == 0 && !taglog_if_holds(condition, digest_text(d, text))) {
+    e = repo_manifest(repo, d, &m);
+    if (e < 0 && e != -ERR_NOTFOUND)
+        return e;
+    if (e == 0 && !taglog_if_holds(condition, digest_text(d, text))) {
         *refusal = (struct repo_refusal){.present = true, .digest = *d};
         return err_set(req_detail(r), -ERR_CONDITION,
                        "the manifest is not what the condition asks for");

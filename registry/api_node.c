@@ -17,13 +17,19 @@ int api_ping(struct req *r)
 
 int api_discover(struct req *r)
 {
-    struct buf body auto_buf = BUF_INIT(1024);
+    struct buf body auto_buf = BUF_INIT(4096);
+    bool tag_history = req_app(r)->tag_history;
 
-    buf_add(
-        &body,
-        STR("{\"extensions\":[{\"name\":\"_oci\",\"url\":\"https://github.com/opencontainers/"
-            "distribution-spec/blob/main/extensions/_oci.md\","
-            "\"description\":\"Extension discovery\",\"endpoints\":[\"_oci/ext/discover\"]}]}"));
+    buf_addf(&body,
+             "{\"extensions\":[{\"name\":\"_oci\",\"url\":\"https://github.com/opencontainers/"
+             "distribution-spec/blob/main/extensions/_oci.md\","
+             "\"description\":\"Extension discovery%s\",\"endpoints\":[\"_oci/ext/discover\"%s]},"
+             "{\"name\":\"_stowage\",\"url\":\"urn:stowage:http-api\","
+             "\"description\":\"History of repositories\","
+             "\"endpoints\":[\"_stowage/log\",\"_stowage/diff\",\"_stowage/revert\","
+             "\"_stowage/repository\"]}]}",
+             tag_history ? ", history of tags" : "",
+             tag_history ? ",\"_oci/tag-history/<tag>\"" : "");
     return req_reply_body(r, 200, "application/json", &body);
 }
 

@@ -94,11 +94,12 @@ static int add_link(struct req *r, const struct filter *f, const char *last)
     struct buf url auto_buf = BUF_INIT(REFERRERS_FILTERS_MAX * QUERY_VALUE_MAX);
 
     buf_addf(&url, "<%s/v2/" STR_FMT "/referrers/" STR_FMT "?last=%s", req_app(r)->url_base,
-             STR_ARG(req_target(r)->name), STR_ARG(req_target(r)->reference), last);
+             STR_ARG(req_target(r)->shown), STR_ARG(req_target(r)->reference), last);
     for (size_t i = 0; i < f->count; i++) {
         buf_add(&url, STR("&artifactType="));
         url_encode(&url, buf_str(&f->text[i]), "");
     }
+    api_link_at(r, &url);
     buf_add(&url, STR(">; rel=\"next\""));
     if (buf_err(&url) < 0)
         return buf_err(&url);
@@ -107,7 +108,7 @@ static int add_link(struct req *r, const struct filter *f, const char *last)
 }
 
 static int write_page(struct req *r, struct repo *repo, const struct digest *subject,
-                      const struct filter *f)
+                      const struct filter *f, enum waiting waiting)
 {
     /* One descriptor may pass the page alone: a manifest's annotations reach nearly its own
      * maximum. */
@@ -122,12 +123,17 @@ static int write_page(struct req *r, struct repo *repo, const struct digest *sub
         return err_set(req_detail(r), -ERR_INVAL, "last is malformed");
     buf_add(&body,
             STR("{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_OCI_INDEX "\",\"manifests\":["));
-    e = repo ? repo_referrers(repo, subject, buf_str(&after), add_referrer, &l) : 0;
+    e = 0;
+    if (repo)
+        e = (waiting == NO_WAIT ? repo_referrers_nowait
+                                : repo_referrers)(repo, subject, buf_str(&after), add_referrer, &l);
     if (e < 0)
         return e;
     buf_add(&body, STR("]}"));
     if (f->count)
         req_add_header(r, "OCI-Filters-Applied", STR("artifactType"));
+    if (repo && repo_is_view(repo))
+        api_add_past(r);
     if (l.full)
         e = add_link(r, f, l.last);
     return e < 0 ? e : req_reply_body(r, 200, MEDIA_OCI_INDEX, &body);
@@ -149,7 +155,7 @@ static int referrers(struct req *r, enum waiting waiting)
         e = 0; /* an algorithm not served: nothing refers to it here */
     if (e == 0)
         e = filter_read(r, &filter);
-    return e < 0 ? e : write_page(r, repo, &subject, &filter);
+    return e < 0 ? e : write_page(r, repo, &subject, &filter, waiting);
 }
 
 int api_referrers_fast(struct req *r)

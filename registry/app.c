@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "blobstore/cache.h"
+#include "manifests/view.h"
 #include "registry/answers.h"
 #include "registry/fetch.h"
 #include "registry/robots.h"
@@ -77,6 +78,8 @@ int app_open(struct app *app, struct store *store, enum references references,
     repos.committed_arg = app->events;
     if (e == 0)
         e = repos_new(app->blobs, &repos, &app->repos);
+    if (e == 0)
+        e = views_new(app->repos, &app->views);
     return e;
 }
 
@@ -99,6 +102,7 @@ void app_close(struct app *app)
 {
     if (app->background)
         work_free(app->background); /* checkpoints in progress end before what they read */
+    views_free(app->views);
     if (app->repos)
         repos_free(app->repos);
     events_free(app->events); /* commits are told to it */

@@ -13,6 +13,7 @@
 
 struct answers;
 struct robots_log;
+struct views;
 
 #define APP_URL_BASE_MAX 512
 
@@ -29,6 +30,7 @@ struct app {
     struct cache *cache; /* of blobs on disk; mostly NULL */
     struct uploads *uploads;
     struct repos *repos;
+    struct views *views; /* of the past */
     struct access *access;
     struct answers *answers; /* prepared manifest answers */
     struct work *background;
@@ -40,6 +42,7 @@ struct app {
     const char *certificate_header; /* of theirs; borrowed, may be empty */
     const char *token_realm;        /* URL of an outside token server; borrowed, may be empty */
     const struct opt_list *origins; /* R28; borrowed, NULL: none */
+    bool tag_history;               /* served (R162) */
     char url_base[APP_URL_BASE_MAX +
                   1]; /* before "/v2/" in Location and Link (R25, R26); mostly empty */
 };

@@ -18,6 +18,10 @@ int cmd_doctor(const struct config *config, const struct opt_list *args);
 int cmd_policy(const struct config *config, const struct opt_list *args); /* explain ... */
 int cmd_robot(const struct config *config, const struct opt_list *args);  /* create, list, revoke */
 int cmd_rotate_keys(const struct config *config, const struct opt_list *args);
+int cmd_log(const struct config *config, const struct opt_list *args);    /* NAME[:TAG] */
+int cmd_diff(const struct config *config, const struct opt_list *args);   /* NAME[:TAG] | PREFIX/ */
+int cmd_revert(const struct config *config, const struct opt_list *args); /* NAME[:TAG] | PREFIX/ */
+int cmd_rm(const struct config *config, const struct opt_list *args);     /* NAME */
 int cmd_version(const struct config *config, const struct opt_list *args);
 int cmd_config(const struct config *config, const struct opt_list *args);
 int cmd_man(const struct config *config, const struct opt_list *args);

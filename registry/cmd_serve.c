@@ -129,6 +129,7 @@ int cmd_serve(const struct config *config, const struct opt_list *args)
     app.origins = &config->origins;
     if (e == 0)
         e = proxies_parse(&config->trusted_proxies, &app.proxies, &why);
+    app.tag_history = config->tag_history;
     if (e == 0)
         e = serve(&app, config, &stop, &why);
     app_close(&app);

@@ -23,11 +23,15 @@ struct config {
     const char *certificate_header, *token_realm;
     int64_t expires_s; /* robot create */
     struct app_refuse refuse;
+    bool tag_history;
     int64_t staleness; /* seconds */
     struct opt_list override_ahead;
     int log_level;
     const char *webhooks;
     int64_t workers;
+    const char *at, *to; /* log, diff, revert */
+    int64_t entries;
+    bool dry_run;
     bool deep, json;     /* fsck */
     struct opt_list set; /* settings */
 };

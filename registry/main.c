@@ -28,6 +28,20 @@ static const struct command commands[] = {
      "Copies a whole registry between stores (dir:PATH), also while it is served: what is missing "
      "in the destination, verified. Status 0: all of it, 1: something is damaged, or could not.",
      cmd_copy},
+    {"log", "[OPTION...] [--entries N] NAME[:TAG]",
+     "Prints what happened to a repository or one of its tags: number, time, who, request, "
+     "operation, tag, from what to what.",
+     cmd_log},
+    {"diff", "[OPTION...] --at MOMENT [--to MOMENT] NAME[:TAG] or PREFIX/",
+     "Prints what differs between two states of a repository, a tag, or all below a prefix.",
+     cmd_diff},
+    {"revert", "[OPTION...] --at MOMENT [--dry-run] NAME[:TAG] or PREFIX/",
+     "Takes a repository, a tag, or all below a prefix back to what it was: one entry for each "
+     "repository, which another revert undoes.",
+     cmd_revert},
+    {"rm", "[OPTION...] NAME",
+     "Empties a repository: every tag, manifest and blob leaves it. A revert brings it back.",
+     cmd_rm},
     {"config", "[OPTION...]", "Prints all settings as they are in effect, as a configuration file.",
      cmd_config},
     {"settings", "[--root DIR] NAME [--set KEY=VALUE]",

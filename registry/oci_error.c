@@ -14,6 +14,7 @@ static struct code not_found(enum resource resource)
 {
     switch (resource) {
     case RESOURCE_MANIFEST:
+    case RESOURCE_TAG_HISTORY:
         return (struct code){"MANIFEST_UNKNOWN", 404};
     case RESOURCE_BLOB:
         return (struct code){"BLOB_UNKNOWN", 404};
@@ -41,6 +42,10 @@ static struct code invalid(enum resource resource)
     case RESOURCE_CATALOG:
     case RESOURCE_SETTINGS:
     case RESOURCE_EVENTS:
+    case RESOURCE_TAG_HISTORY:
+    case RESOURCE_LOG:
+    case RESOURCE_DIFF:
+    case RESOURCE_REVERT:
         return (struct code){"UNSUPPORTED", 400};
     default:
         return (struct code){"NAME_INVALID", 400};
@@ -79,6 +84,8 @@ static struct code code_of(int err, enum resource resource)
         return (struct code){"UNSUPPORTED", 405};
     case ERR_LIMIT:
         return (struct code){"MANIFEST_INVALID", 414};
+    case ERR_TIME:
+        return (struct code){"UNSUPPORTED", 400};
     case ERR_MISSING_REF:
         return (struct code){"MANIFEST_BLOB_UNKNOWN", 400};
     default:

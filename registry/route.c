@@ -6,6 +6,7 @@
 
 #include "base/enc.h"
 #include "manifests/manifest.h"
+#include "manifests/moment.h"
 #include "manifests/name.h"
 #include "manifests/settings.h"
 #include "registry/api.h"
@@ -56,6 +57,14 @@ static enum resource own_resource(const struct path *p)
         return RESOURCE_SETTINGS;
     if (seg_is(p, 0, "tags"))
         return RESOURCE_RELEASE;
+    if (seg_is(p, 0, "log"))
+        return RESOURCE_LOG;
+    if (seg_is(p, 0, "diff"))
+        return RESOURCE_DIFF;
+    if (seg_is(p, 0, "revert"))
+        return RESOURCE_REVERT;
+    if (seg_is(p, 0, "repository"))
+        return RESOURCE_REPOSITORY;
     return RESOURCE_NONE;
 }
 
@@ -67,15 +76,23 @@ static enum resource resource_of(const struct path *p, size_t *ret_tail)
     *ret_tail = n - 1;
     if (n == 1 || (n == 2 && p->at[1].len == 0))
         return RESOURCE_PING;
-    if (n == 2 && seg_is(p, 0, "_catalog"))
+    if ((n == 2 || (n == 3 && name_reserved(p->at[1]))) && seg_is(p, 0, "_catalog")) {
+        *ret_tail = 1;
         return RESOURCE_CATALOG;
+    }
     if (n == 3 && seg_is(p, 0, "events") && seg_is(p, 1, "_stowage"))
         return RESOURCE_EVENTS;
     if (n >= 4 && seg_is(p, 0, "discover") && seg_is(p, 1, "ext") && seg_is(p, 2, "_oci")) {
         *ret_tail = 3;
         return n == 4 ? RESOURCE_DISCOVER : RESOURCE_REPO_DISCOVER;
     }
+    if (n >= 5 && seg_is(p, 1, "tag-history") && seg_is(p, 2, "_oci")) {
+        *ret_tail = 3;
+        return RESOURCE_TAG_HISTORY;
+    }
     *ret_tail = 2;
+    if (n >= 4 && seg_is(p, 1, "_stowage"))
+        return own_resource(p);
     if (n >= 4 && seg_is(p, 1, "manifests"))
         return RESOURCE_MANIFEST;
     if (n >= 5 && seg_is(p, 1, "uploads") && seg_is(p, 2, "blobs")) {
@@ -125,7 +142,8 @@ static int fill_target(const struct path *p, size_t tail, struct target *ret,
     struct buf text auto_buf = BUF_INIT(ROUTE_TEXT_MAX);
     size_t name_len, first = 1, last = p->count - tail;
     bool has_reference = ret->resource == RESOURCE_MANIFEST || ret->resource == RESOURCE_BLOB ||
-                         ret->resource == RESOURCE_UPLOAD || ret->resource == RESOURCE_REFERRERS;
+                         ret->resource == RESOURCE_UPLOAD || ret->resource == RESOURCE_REFERRERS ||
+                         ret->resource == RESOURCE_TAG_HISTORY;
     int r = 0;
 
     for (size_t i = first; i < last && r == 0; i++) {
@@ -154,7 +172,7 @@ static int fill_target(const struct path *p, size_t tail, struct target *ret,
                        "not be there");
     }
     memcpy(ret->text, text.at, text.len);
-    ret->name = str_make(ret->text, name_len);
+    ret->name = ret->shown = str_make(ret->text, name_len);
     ret->reference = str_make(ret->text + name_len, text.len - name_len);
     return 0;
 }
@@ -188,6 +206,29 @@ static enum resource resource_outside(struct str path)
     if (str_starts(path, STR(ROBOTS_PATH "/")))
         return RESOURCE_ROBOT;
     return RESOURCE_NONE;
+}
+
+/* A name of a view: what is asked about is the rest of it, at that time. */
+static int take_view(struct target *t, struct err_detail *detail)
+{
+    ptrdiff_t slash = str_find(t->shown, '/');
+    struct str component = slash < 0 ? t->shown : str_head(t->shown, (size_t)slash);
+    bool of_catalog = t->resource == RESOURCE_CATALOG;
+
+    if (t->route->method != METHOD_GET || t->resource == RESOURCE_UPLOAD)
+        return err_set(detail, -ERR_UNSUPPORTED,
+                       "names that start with a point in time are read-only views");
+    if (!moment_of_component(component, &t->past_ms))
+        return err_set(detail, -ERR_TIME, "there is no such time as " STR_FMT, STR_ARG(component));
+    if ((slash < 0) != of_catalog)
+        return err_set(detail, -ERR_NOREPO, "a view of the past goes before a repository's name");
+    if (!of_catalog && t->resource != RESOURCE_MANIFEST && t->resource != RESOURCE_BLOB &&
+        t->resource != RESOURCE_TAGS && t->resource != RESOURCE_REFERRERS &&
+        t->resource != RESOURCE_REPO_DISCOVER)
+        return err_set(detail, -ERR_NOTFOUND, "views of the past do not have this");
+    t->name = of_catalog ? STR_NONE : str_skip(t->shown, (size_t)slash + 1);
+    t->past = true;
+    return 0;
 }
 
 int route_resolve(struct str raw, enum method method, struct target *ret, struct err_detail *detail)
@@ -225,10 +266,7 @@ int route_resolve(struct str raw, enum method method, struct target *ret, struct
     r = find_route(ret, method, detail);
     if (r < 0)
         return r;
-    if (ret->route->method != METHOD_GET && ret->name.len && name_reserved(ret->name))
-        return err_set(detail, -ERR_UNSUPPORTED,
-                       "names that start with a point in time are read-only views");
-    return 0;
+    return ret->name.len && name_reserved(ret->name) ? take_view(ret, detail) : 0;
 }
 
 void route_allow(enum resource resource, struct buf *out)

@@ -33,6 +33,11 @@ enum resource {
     RESOURCE_SETTINGS,
     RESOURCE_RELEASE,
     RESOURCE_EVENTS,
+    RESOURCE_TAG_HISTORY,
+    RESOURCE_LOG,
+    RESOURCE_DIFF,
+    RESOURCE_REVERT,
+    RESOURCE_REPOSITORY,
     RESOURCE_LIVEZ,
     RESOURCE_READYZ,
     RESOURCE_METRICS,
@@ -64,7 +69,11 @@ struct route {
 struct target {
     enum resource resource;
     const struct route *route;
-    struct str name;      /* valid by R1, R2 when the resource belongs to a repository */
+    struct str name;  /* valid by R1, R2 when the resource belongs to a repository; the real
+                         one, also where the path names a view of the past */
+    struct str shown; /* the name as the path has it, at-... included */
+    bool past;        /* a view: as it was at past_ms */
+    int64_t past_ms;
     struct str reference; /* tag, digest or session id as given, not yet checked */
     bool v2;              /* the path is below /v2/ */
     char text[ROUTE_TEXT_MAX];
@@ -75,13 +84,17 @@ static inline void target_init(struct target *t)
 {
     t->resource = RESOURCE_NONE;
     t->route = NULL;
-    t->name = t->reference = STR_NONE;
+    t->name = t->shown = t->reference = STR_NONE;
+    t->past = false;
+    t->past_ms = 0;
     t->v2 = false;
 }
 
 /* 0; -ERR_NOTFOUND (no such path), -ERR_INVAL (name or escape malformed: NAME_INVALID),
  * -ERR_UNSUPPORTED (405: ret->resource is set, Allow by route_allow). ret->v2 is right in every
- * case. The reserved names at-... refuse writes with -ERR_UNSUPPORTED, too. */
+ * case. Names of views of the past (at-20261122t075000z/<name>, and that alone before _catalog) are
+ * taken apart; they refuse writes with -ERR_UNSUPPORTED, too, and other resources than manifests,
+ * blobs, tags, referrers and the catalog with -ERR_NOTFOUND. -ERR_TIME: there is no such time. */
 int route_resolve(struct str raw_path, enum method method, struct target *ret,
                   struct err_detail *detail) must_check;
 /* "GET, HEAD, PUT" of the resource. */

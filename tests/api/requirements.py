@@ -169,11 +169,16 @@ ALL = (
     ("L30", "L", "several tags and manifests in one step, all or none"),
     ("L31", "L", "--staleness: old reads as far as allowed, no change by an old state"),
     ("L32", "L", "a log whose last entry lies in the future is followed by an override only"),
+    ("L40", "L", "?at= answers what was current then, byte for byte"),
+    ("L41", "L", "views of the past by name, for every client, read-only"),
+    ("L42", "L", "the log: who, when, from what to what"),
+    ("L43", "L", "diff and revert: one entry, checked like a push, undone by a revert"),
+    ("L44", "L", "a repository is deleted by one entry, and comes back"),
+    ("L45", "L", "log, diff, revert and rm as commands, beside a server"),
 )
 
 S3 = "comes with the S3 store: a directory has no URLs to redirect to"
 
 LATER = {
     **{f"R{n}": S3 for n in range(40, 48)},
-    "R162": "comes with tag history; the draft's shape may still change",
 }

@@ -63,6 +63,21 @@ def pull(ctx):
             check_equal((root, found), (sample.digest, set(sample.blobs)), f"pulled {reference}")
 
 
+def pull_past(ctx):
+    """A view of the past, by name: what the tag was on before it moved."""
+    sample, repo = ctx.samples.get("multi"), ctx.repo("past")
+    view = ctx.view_between(repo, "1", sample, ctx.samples.get("image"))
+    check_equal(crane(ctx, "digest", ctx.ref(view, "1")).out.strip(), sample.digest, "digest then")
+    layout = ctx.path("pulled-past")
+    crane(ctx, "pull", "--format=oci", ctx.ref(view, "1"), layout)
+    root, found = verify_layout(layout)
+    check_equal((root, found), (sample.digest, set(sample.blobs)), "pulled from the past")
+    crane(ctx, "validate", "--remote", ctx.ref(view, "1"))
+    ctx.check_tags(crane(ctx, "ls", f"{ctx.registry.address}/{view}").lines(), ["1"])
+    said = ctx.refused("crane", "--insecure", "tag", ctx.ref(view, "1"), "2")
+    check("read-only" in said, f"crane says: {said}")
+
+
 def look(ctx):
     sample, repo = ctx.samples.get("multi"), ctx.repo("look")
     ctx.registry.seed(repo, "1", sample)
@@ -166,6 +181,7 @@ CASES = (
     ("push and validate a multi-arch index", push_index),
     ("push and validate a big layer", push_big),
     ("pull images and indexes", pull),
+    ("pull from a view of the past", pull_past),
     ("digest, manifest, config, blob", look),
     ("tag and list tags", list_tags),
     ("list repositories", catalog, "catalog"),

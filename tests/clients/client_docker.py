@@ -163,6 +163,19 @@ def pull_oci(ctx):
         remove(ctx, wanted)
 
 
+def pull_past(ctx):
+    """A view of the past, by name: what the tag was on before it moved."""
+    sample, repo = ctx.samples.get("other"), ctx.repo("past")
+    view = ctx.view_between(repo, "1", sample, ctx.samples.get("image"))
+    docker(ctx, "pull", ctx.ref(view, "1"))
+    wanted = sample.manifest()["config"]["digest"]
+    check_equal(image_id(ctx, ctx.ref(view, "1")), wanted, "image pulled from the past")
+    docker(ctx, "tag", ctx.ref(view, "1"), ctx.ref(view, "2"))
+    said = ctx.refused(ctx.state["docker"], "push", ctx.ref(view, "2"))
+    check("read-only" in said, f"docker says: {said}")
+    remove(ctx, wanted)
+
+
 def pull_platforms(ctx):
     sample, repo = ctx.samples.get("multi"), ctx.repo("platform")
     ctx.registry.seed(repo, "1", sample)
@@ -240,6 +253,7 @@ CASES = (
     ("push and pull a big layer", push_big),
     ("pull and push 120 layers", push_tall),
     ("pull an OCI image", pull_oci),
+    ("pull from a view of the past", pull_past),
     ("pull three platforms", pull_platforms),
     ("pull all tags", pull_all_tags),
     ("push all tags", push_all_tags),

@@ -44,6 +44,15 @@ def push_and_pull_back(ctx):
     check_equal(containers.image_id(ctx, ctx.ref(repo, digest)), before, "image pulled back")
 
 
+def pull_past(ctx):
+    """A view of the past, by name: what the tag was on before it moved."""
+    sample, repo = ctx.samples.get("other"), ctx.repo("past")
+    view = ctx.view_between(repo, "1", sample, ctx.samples.get("image"))
+    run(ctx, "pull", "-q", ctx.ref(view, "1"))
+    wanted = sample.manifest()["config"]["digest"].split(":")[1]
+    check_equal(containers.image_id(ctx, ctx.ref(view, "1")), wanted, "image pulled from the past")
+
+
 def push_docker_format(ctx):
     image, repo = build(ctx, "v2s2"), ctx.repo("v2s2")
     digest = containers.push(ctx, image, repo, "1", "--format", "v2s2")
@@ -161,6 +170,7 @@ def unknown(ctx):
 CASES = (
     ("build from scratch and push", push),
     ("pull back what was pushed", push_and_pull_back),
+    ("pull from a view of the past", pull_past),
     ("push in docker format", push_docker_format),
     ("push zstd layers and pull back", push_zstd),
     ("pull parts of zstd:chunked layers", partial.pull),

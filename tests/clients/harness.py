@@ -344,6 +344,15 @@ class Context:
             return line
         return ""
 
+    def view_between(self, repo, tag, first, second):
+        """Put a tag on one sample, then on another; the name of the view in between."""
+        self.registry.seed(repo, tag, first)
+        time.sleep(1.2)  # views tell seconds
+        stamp = time.strftime("at-%Y%m%dt%H%M%Sz", time.gmtime())
+        time.sleep(0.1)
+        self.registry.seed(repo, tag, second)
+        return f"{stamp}/{repo}"
+
     def verify(self, repo, reference, digest=None, peer=True):
         """What is in the registry is whole, is what was pushed, and reads the same to a
         second client. Returns the digest."""

@@ -10,13 +10,14 @@ static bool of_repository(enum resource r)
 {
     return r == RESOURCE_REPO_DISCOVER || r == RESOURCE_MANIFEST || r == RESOURCE_BLOB ||
            r == RESOURCE_UPLOADS || r == RESOURCE_UPLOAD || r == RESOURCE_TAGS ||
-           r == RESOURCE_REFERRERS;
+           r == RESOURCE_REFERRERS || r == RESOURCE_TAG_HISTORY || r == RESOURCE_LOG ||
+           r == RESOURCE_DIFF || r == RESOURCE_REVERT || r == RESOURCE_REPOSITORY;
 }
 
 static bool has_reference(enum resource r)
 {
     return r == RESOURCE_MANIFEST || r == RESOURCE_BLOB || r == RESOURCE_UPLOAD ||
-           r == RESOURCE_REFERRERS;
+           r == RESOURCE_REFERRERS || r == RESOURCE_TAG_HISTORY;
 }
 
 static void check_target(const struct target *t)
@@ -24,8 +25,10 @@ static void check_target(const struct target *t)
     assert(of_repository(t->resource) == (t->name.len > 0));
     assert(has_reference(t->resource) == (t->reference.len > 0));
     if (t->name.len) {
-        assert(t->name.at == t->text && name_valid(t->name));
-        assert(t->name.len + t->reference.len <= ROUTE_TEXT_MAX);
+        assert(t->shown.at == t->text && name_valid(t->shown) && name_valid(t->name));
+        assert(t->past ? str_ends(t->shown, t->name) : str_eq(t->shown, t->name));
+        assert(t->past == name_reserved(t->shown));
+        assert(t->shown.len + t->reference.len <= ROUTE_TEXT_MAX);
     }
     assert(str_find(t->reference, '/') < 0 && !fuzz_has_nul(t->reference));
     assert(!str_eq(t->reference, STR(".")) && !str_eq(t->reference, STR("..")));
@@ -42,10 +45,15 @@ static void write_path(const struct target *t, struct buf *out)
         [RESOURCE_UPLOAD] = "/blobs/uploads/",
         [RESOURCE_TAGS] = "/tags/list",
         [RESOURCE_REFERRERS] = "/referrers/",
+        [RESOURCE_TAG_HISTORY] = "/_oci/tag-history/",
+        [RESOURCE_LOG] = "/_stowage/log",
+        [RESOURCE_DIFF] = "/_stowage/diff",
+        [RESOURCE_REVERT] = "/_stowage/revert",
+        [RESOURCE_REPOSITORY] = "/_stowage/repository",
     };
 
     buf_add(out, STR("/v2/"));
-    buf_add(out, t->name);
+    buf_add(out, t->shown);
     buf_add(out, str_of(tails[t->resource]));
     url_encode(out, t->reference, NULL);
 }
@@ -63,7 +71,8 @@ static void check_round_trip(const struct target *t, enum method method)
         return;
     assert(route_resolve(buf_str(&path), method, &again, NULL) == 0);
     assert(again.resource == t->resource && again.route == t->route);
-    assert(str_eq(again.name, t->name) && str_eq(again.reference, t->reference));
+    assert(str_eq(again.name, t->name) && again.past == t->past && again.past_ms == t->past_ms &&
+           str_eq(again.reference, t->reference));
 }
 
 static void check_decoding(struct str raw)
@@ -94,7 +103,8 @@ void fuzz_one(struct str input)
 
     check_decoding(input);
     assert(t.v2 == (str_eq(input, STR("/v2")) || str_starts(input, STR("/v2/"))));
-    assert(r == 0 || r == -ERR_NOTFOUND || r == -ERR_INVAL || r == -ERR_UNSUPPORTED);
+    assert(r == 0 || r == -ERR_NOTFOUND || r == -ERR_INVAL || r == -ERR_UNSUPPORTED ||
+           r == -ERR_TIME || r == -ERR_NOREPO);
     assert((r < 0) == (detail.text[0] != '\0'));
     if (r == -ERR_UNSUPPORTED) {
         assert(t.resource != RESOURCE_NONE);

@@ -388,17 +388,18 @@ static void test_reserved(void **state)
     static const struct {
         const char *path;
         bool reserved;
+        int read; /* what a GET gets */
     } rows[] = {
-        {"/v2/at-20261122t075000z/a/manifests/x", true},
-        {"/v2/at-20261122t075000z/manifests/x", true},
-        {"/v2/at-00000000t000000z/a/manifests/x", true},
-        {"/v2/%61t-20261122t075000z/a/manifests/x", true},
-        {"/v2/a/at-20261122t075000z/manifests/x", false},
-        {"/v2/at-20261122t075000z0/manifests/x", false},
-        {"/v2/at-20261122t07500z/manifests/x", false},
-        {"/v2/at-2026112at075000z/manifests/x", false},
-        {"/v2/at-20261122t075000y/manifests/x", false},
-        {"/v2/at/manifests/x", false},
+        {"/v2/at-20261122t075000z/a/manifests/x", true, 0},
+        {"/v2/at-20261122t075000z/manifests/x", true, -ERR_NOREPO},
+        {"/v2/at-00000000t000000z/a/manifests/x", true, -ERR_TIME},
+        {"/v2/%61t-20261122t075000z/a/manifests/x", true, 0},
+        {"/v2/a/at-20261122t075000z/manifests/x", false, 0},
+        {"/v2/at-20261122t075000z0/manifests/x", false, 0},
+        {"/v2/at-20261122t07500z/manifests/x", false, 0},
+        {"/v2/at-2026112at075000z/manifests/x", false, 0},
+        {"/v2/at-20261122t075000y/manifests/x", false, 0},
+        {"/v2/at/manifests/x", false, 0},
     };
 
     (void)state;
@@ -406,11 +407,45 @@ static void test_reserved(void **state)
         int write = rows[i].reserved ? -ERR_UNSUPPORTED : 0;
         struct target t;
 
-        assert_int_equal(route_resolve(str_of(rows[i].path), METHOD_GET, &t, NULL), 0);
-        assert_int_equal(route_resolve(str_of(rows[i].path), METHOD_HEAD, &t, NULL), 0);
+        assert_int_equal(route_resolve(str_of(rows[i].path), METHOD_GET, &t, NULL), rows[i].read);
+        assert_int_equal(route_resolve(str_of(rows[i].path), METHOD_HEAD, &t, NULL), rows[i].read);
         assert_int_equal(route_resolve(str_of(rows[i].path), METHOD_PUT, &t, NULL), write);
         assert_int_equal(route_resolve(str_of(rows[i].path), METHOD_DELETE, &t, NULL), write);
         assert_int_equal(t.resource, RESOURCE_MANIFEST);
+    }
+}
+
+/* What is asked about is the name behind the time; the path's own name is kept for answers. */
+static void test_views(void **state)
+{
+    static const struct {
+        const char *path;
+        int result;
+        const char *name, *shown;
+    } rows[] = {
+        {"/v2/at-20261122t075000z/a/manifests/x", 0, "a", "at-20261122t075000z/a"},
+        {"/v2/at-20261122t075000z/a/b/tags/list", 0, "a/b", "at-20261122t075000z/a/b"},
+        {"/v2/at-20261122t075000z/a/referrers/x", 0, "a", "at-20261122t075000z/a"},
+        {"/v2/at-20261122t075000z/a/blobs/x", 0, "a", "at-20261122t075000z/a"},
+        {"/v2/at-20261122t075000z/_catalog", 0, "", "at-20261122t075000z"},
+        {"/v2/at-20261122t075000z/a/_catalog", -ERR_NOTFOUND, NULL, NULL},
+        {"/v2/b/_catalog", -ERR_NOTFOUND, NULL, NULL},
+        {"/v2/at-20261122t075000z/a/_stowage/log", -ERR_NOTFOUND, NULL, NULL},
+        {"/v2/at-20261122t075000z/a/_oci/tag-history/x", -ERR_NOTFOUND, NULL, NULL},
+        {"/v2/at-20261122t075000z/tags/list", -ERR_NOREPO, NULL, NULL},
+        {"/v2/at-20260230t000000z/_catalog", -ERR_TIME, NULL, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct target t;
+
+        assert_int_equal(route_resolve(str_of(rows[i].path), METHOD_GET, &t, NULL), rows[i].result);
+        if (rows[i].result < 0)
+            continue;
+        assert_true(t.past && t.past_ms == 1795333800000);
+        assert_true(str_eq(t.name, str_of(rows[i].name)));
+        assert_true(str_eq(t.shown, str_of(rows[i].shown)));
     }
 }
 
@@ -450,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_bad_name_before_method),
         cmocka_unit_test(test_rights),
         cmocka_unit_test(test_reserved),
+        cmocka_unit_test(test_views),
         cmocka_unit_test(test_reserved_uploads),
     };
 
