@@ -16,6 +16,8 @@
 #define FSCK_TOLD_MAX 10000          /* keys remembered as told */
 
 struct fsck_catalog;
+struct state;
+struct taglog_op;
 
 struct fsck {
     struct store *store;
@@ -117,9 +119,10 @@ int fsck_catalog_leftover(struct fsck *f) must_check;
 
 /* ---- the others */
 
-/* Tells what an operation of an entry should not have done to the state before it. */
-void fsck_check_rules(struct fsck *f, struct str key, const struct state *s,
-                      const struct taglog_op *op);
+/* Tells what an operation of an entry should not have done to the state before it. Errors are those
+ * of reading the state. */
+int fsck_check_rules(struct fsck *f, struct str key, const struct state *s,
+                     const struct taglog_op *op) must_check;
 int fsck_repo_check(struct fsck *f, struct str name) must_check;
 int fsck_records_check(struct fsck *f) must_check;
 /* The record of a digest: 0, -ERR_NOTFOUND, or an error of the object, with f->why. Whole: also its

@@ -88,8 +88,7 @@ static int check_rules(struct check *c, const struct objlog_entry *e, const stru
     keys_log_entry(&key, buf_str(&prefix), true, e->seq);
     if (buf_err(&prefix) < 0 || buf_err(&key) < 0)
         return -ERR_NOMEM;
-    fsck_check_rules(c->f, buf_str(&key), c->state, op);
-    return 0;
+    return fsck_check_rules(c->f, buf_str(&key), c->state, op);
 }
 
 static int apply_one(struct check *c, const struct objlog_entry *e, const struct json *op,

@@ -4,6 +4,7 @@
 #include "manifests/fsck_internal.h"
 
 #include "base/digest.h"
+#include "manifests/state.h"
 
 static const char meaning[] =
     "a process wrote without knowing the entry before: report it with both";
@@ -14,76 +15,101 @@ struct rules {
     const struct state *state;
 };
 
-static const struct state_manifest *on_tag(const struct rules *r, struct str tag)
+/* What the tag is on; empty: nothing. */
+static int on_tag(const struct rules *r, struct str tag, char text[DIGEST_TEXT_MAX],
+                  struct str *ret)
 {
-    const struct state_tag *t = state_tag(r->state, tag);
+    struct hit hit auto_hit = {.value = STR_NONE};
+    struct state_tag t;
+    int e = state_tag(r->state, tag, &hit, &t);
 
-    return t ? t->manifest : NULL;
+    *ret = e == 0 ? digest_text(&t.digest, text) : STR_NONE;
+    return e == -ERR_NOTFOUND ? 0 : e;
 }
 
 static void check_condition(const struct rules *r, const struct taglog_if *condition,
-                            const struct state_manifest *current, struct str what)
+                            struct str current, struct str what)
 {
-    if (!taglog_if_holds(condition, current ? current->text : STR_NONE))
+    if (!taglog_if_holds(condition, current))
         fsck_say(r->f, FSCK_DAMAGE, r->key, meaning, "changes " STR_FMT " against its condition",
                  STR_ARG(what));
 }
 
 /* wanted NULL: removed. */
-static void check_immutable(const struct rules *r, struct str tag, const struct digest *wanted)
+static void check_immutable(const struct rules *r, struct str tag, struct str current,
+                            const struct digest *wanted)
 {
-    const struct state_manifest *current = on_tag(r, tag);
+    char text[DIGEST_TEXT_MAX];
 
-    if (current && settings_immutable(r->state->settings, tag) &&
-        !(wanted && digest_eq(&current->digest, wanted)))
+    if (current.len && settings_immutable(r->state->settings, tag) &&
+        !(wanted && str_eq(current, digest_text(wanted, text))))
         fsck_say(r->f, FSCK_DAMAGE, r->key, meaning, "changes the immutable tag " STR_FMT,
                  STR_ARG(tag));
 }
 
-static void check_put(const struct rules *r, const struct taglog_op *op)
+static int check_tag(const struct rules *r, struct str tag, const struct digest *wanted,
+                     const struct taglog_if *condition)
 {
     char text[DIGEST_TEXT_MAX];
+    struct str current;
+    int e = on_tag(r, tag, text, &current);
 
-    for (size_t i = 0; i < op->tag_count; i++) {
-        check_immutable(r, op->tags[i], &op->digest);
-        check_condition(r, op->condition, on_tag(r, op->tags[i]), op->tags[i]);
-    }
-    if (op->tag_count == 0)
-        check_condition(r, op->condition, state_manifest(r->state, &op->digest),
-                        digest_text(&op->digest, text));
+    if (e < 0)
+        return e;
+    check_immutable(r, tag, current, wanted);
+    check_condition(r, condition, current, tag);
+    return 0;
 }
 
-static void check_sets(const struct rules *r, const struct taglog_op *op)
+static int check_put(const struct rules *r, const struct taglog_op *op)
 {
-    for (size_t i = 0; i < op->set_count; i++) {
+    char text[DIGEST_TEXT_MAX];
+    struct str digest = digest_text(&op->digest, text);
+    int e = 0;
+
+    for (size_t i = 0; e == 0 && i < op->tag_count; i++)
+        e = check_tag(r, op->tags[i], &op->digest, op->condition);
+    if (op->tag_count > 0)
+        return e;
+    e = state_has_manifest(r->state, &op->digest);
+    if (e >= 0)
+        check_condition(r, op->condition, e > 0 ? digest : STR_NONE, digest);
+    return e < 0 ? e : 0;
+}
+
+static int check_sets(const struct rules *r, const struct taglog_op *op)
+{
+    int e = 0;
+
+    for (size_t i = 0; e == 0 && i < op->set_count; i++) {
         const struct taglog_set *set = &op->sets[i];
 
-        check_immutable(r, set->tag, set->remove ? NULL : &set->digest);
-        check_condition(r, set->condition, on_tag(r, set->tag), set->tag);
+        e = check_tag(r, set->tag, set->remove ? NULL : &set->digest, set->condition);
     }
+    return e;
 }
 
-void fsck_check_rules(struct fsck *f, struct str key, const struct state *s,
-                      const struct taglog_op *op)
+static int check_removed(struct str tag, void *arg)
+{
+    return check_tag(arg, tag, NULL, NULL);
+}
+
+int fsck_check_rules(struct fsck *f, struct str key, const struct state *s,
+                     const struct taglog_op *op)
 {
     struct rules r = {f, key, s};
-    const struct state_manifest *m;
 
     switch (op->kind) {
     case TAGLOG_PUT:
-        check_put(&r, op);
-        break;
+        return check_put(&r, op);
     case TAGLOG_TAGS:
-        check_sets(&r, op);
-        break;
+        return check_sets(&r, op);
     case TAGLOG_DELETE:
-        m = state_manifest(s, &op->digest);
-        for (const struct state_tag *t = m ? m->tags : NULL; t; t = t->next)
-            check_immutable(&r, t->name, NULL);
-        break;
+        return state_tags_of(s, &op->digest, check_removed, &r);
     case TAGLOG_UNLINK:
     case TAGLOG_DROP:
     case TAGLOG_SETTINGS:
         break;
     }
+    return 0;
 }
