@@ -154,11 +154,11 @@ static bool lead(struct store_dir *sd)
     s->leading = next_leader != NULL;
     mutex_unlock(&s->mu);
     if (next_leader)
-        event_set(&next_leader->told);
+        event_set(&next_leader->told, 1);
     for (; group; group = next) {
         next = group->next; /* it may be gone once it is told */
         group->what = shared ? SHARED : BY_ITSELF;
-        event_set(&group->told);
+        event_set(&group->told, 1);
     }
     mutex_lock(&s->mu);
     return shared;
@@ -179,7 +179,7 @@ static bool share(struct store_dir *sd)
     *s->queue_end = &w;
     s->queue_end = &w.next;
     mutex_unlock(&s->mu);
-    event_wait(&w.told);
+    (void)event_wait(&w.told);
     mutex_lock(&s->mu);
     shared = w.what == LEADS ? lead(sd) : w.what == SHARED;
     event_done(&w.told);

@@ -62,6 +62,9 @@ int replica_apply(struct replica *r, const struct objlog_entry *e, bool own,
 /* event NULL: the alarm was raised already. */
 void replica_set_readonly(struct replica *r, const char *event, uint64_t expected);
 
+#define REPLICA_TURN      1u /* said to an operation: the lead may be free */
+#define REPLICA_DONE_SAID 2u /* it has its answer; the last that is said */
+
 /* Locked: the log is free, someone else may hold it. */
 void replica_pass_on(struct replica *r);
 
