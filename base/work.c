@@ -2,9 +2,9 @@
  *
  * Invariants: `queued` is the length of the list from `head`; a thread leaves only when the pool
  * stops and the queue is empty, so an item queued by a running task is seen by the thread that ran
- * the task at the latest. Before a thread runs an item it sees to it that another is idle, while there
- * may be more: most servers never need them all, and one that is not there costs no memory and no
- * time at the start. */
+ * the task at the latest. Before a thread runs an item it sees to it that another is idle, while
+ * there may be more: most servers never need them all, and one that is not there costs no memory
+ * and no time at the start. */
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
