@@ -28,8 +28,8 @@
 #include "base/metrics.h"
 
 #define ALONE_MAX    2    /* syncs at a time that do not share */
-#define SLOW_MS      200  /* a shared sync that takes longer */
-#define SLOW_REST_MS 5000 /* is not tried again for so long */
+#define SLOW_MS      500  /* a shared sync that takes longer */
+#define SLOW_REST_MS 3000 /* is not tried again for so long */
 #define UNWRITTEN_KB 32768
 #define LOOK_MS      50 /* how often to look how much is unwritten */
 #define MEMINFO_MAX  4096
@@ -68,6 +68,7 @@ void dir_syncs_init(struct dir_syncs *s)
     mutex_init(&s->mu);
     s->queue_end = &s->queue;
     s->meminfo = -1;
+    s->slow_ms = SLOW_MS;
 }
 
 void dir_syncs_open(struct dir_syncs *s, int root)
@@ -124,7 +125,7 @@ static bool sync_all_soon(struct store_dir *sd)
         return false;
     done = dir_sync_all(sd);
     took = clock_boot_ms() - begun;
-    if (!done || took > SLOW_MS)
+    if (!done || took > s->slow_ms)
         s->rest_until_ms = begun + took + SLOW_REST_MS;
     return done;
 }
@@ -225,10 +226,11 @@ int dir_share_bytes(struct store_dir *sd, int fd)
     return r;
 }
 
-void dir_share_entries(struct store_dir *sd, int fd)
+bool dir_share_entries(struct store_dir *sd, int fd)
 {
     if (dir_share_begin(sd))
-        return;
+        return true;
     dir_sync_entries(fd);
     dir_share_end(sd);
+    return false;
 }
