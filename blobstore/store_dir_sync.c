@@ -30,7 +30,7 @@
 #define ALONE_MAX    2    /* syncs at a time that do not share */
 #define SLOW_MS      500  /* a shared sync that takes longer */
 #define SLOW_REST_MS 3000 /* is not tried again for so long */
-#define UNWRITTEN_KB 32768
+#define UNWRITTEN_KB (128 * 1024)
 #define LOOK_MS      50 /* how often to look how much is unwritten */
 #define MEMINFO_MAX  4096
 
