@@ -127,9 +127,9 @@ def writers_share_an_entry(w):
 
 @case(full=False)
 def pushes_share_their_syncs(w):
-    """Small pushes of 16 clients wait for far fewer syncs than they make objects."""
+    """Small pushes of many clients share their syncs."""
     server = w.node(w.root())
-    out = w.load(server, "push-small", 16, 2)
+    out = w.load(server, "push-small", WRITERS, 2)
     with urllib.request.urlopen(f"http://127.0.0.1:{server.addr[2]}/metrics", timeout=30) as answer:
         text = answer.read().decode()
     shared = int(re.search(r"^stowage_store_shared_syncs_total (\d+)$", text, re.M).group(1))

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "blobstore/store_dir_internal.h"
 
-#define WRITERS   24
+#define WRITERS   48
 #define ROUNDS    4
 #define SYNC_MS   5
 #define CALLS_MAX 4096
