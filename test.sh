@@ -19,7 +19,7 @@ readonly FAILURE_LINES_MAX=60
 readonly BUILD_SECONDS_MAX=600 MESON_SECONDS_MAX=900 API_SECONDS_MAX=600
 readonly FAULT_SECONDS_MAX=900 CLIENTS_SECONDS_MAX=1200 PROXY_SECONDS_MAX=900 GO_SECONDS_MAX=1800
 readonly CONFORMANCE_SECONDS_MAX=1200 SELFTEST_SECONDS_MAX=300
-readonly LOAD_SECONDS_MAX=480 FSCK_SECONDS_MAX=300 COPY_SECONDS_MAX=600 SOAK_SECONDS_MAX=400
+readonly LOAD_SECONDS_MAX=480 RATE_SECONDS_MAX=300 FSCK_SECONDS_MAX=300 COPY_SECONDS_MAX=600 SOAK_SECONDS_MAX=400
 readonly EVENTS_SECONDS_MAX=900
 # Beside the fuzzing itself: reading the corpus, replaying a crash.
 readonly FUZZ_SECONDS_BESIDE=60
@@ -105,6 +105,11 @@ archive_suite() { # NAME FOLDER
         --stowage "$HERE/$2/stowage"
 }
 
+rate_suite() { # NAME FOLDER OPTION
+    suite "$1" "$RATE_SECONDS_MAX" "$python" "$HERE/tests/rate/run.py" \
+        --stowage "$HERE/$2/stowage" "$3"
+}
+
 load_suite() { # NAME FOLDER OPTION
     suite "$1" "$LOAD_SECONDS_MAX" "$python" "$HERE/tests/load/run.py" \
         --stowage "$HERE/$2/stowage" "$3"
@@ -153,6 +158,7 @@ quick() {
         [ "$tier" = all ] || copy_suite copy build
         [ "$tier" = all ] || events_suite events build
         [ "$tier" = all ] || load_suite load build --quick
+        [ "$tier" = all ] || rate_suite rate build --quick
         [ "$tier" = all ] || soak_suite soak build 8
     fi
     if build_suite build-asan build-asan -Db_sanitize=address,undefined; then
@@ -188,6 +194,7 @@ all() {
         api_suite tsan-api build-tsan
     fi
     load_suite load build --full
+    rate_suite rate build --full
     copy_suite copy build --full
     copy_suite asan-copy build-asan
     if [ -x "$HERE/build/stowage" ]; then

@@ -1,5 +1,5 @@
-/* An event is a flag under a lock of its own. The setter's last touch is the unlock, which the
- * waiter's lock comes after. */
+/* Bits under a lock of their own. The setter's last touch is the unlock, which the waiter's lock
+ * comes after. */
 #include "base/event.h"
 
 #include <assert.h>
@@ -10,7 +10,7 @@ void event_init(struct event *e)
 {
     mutex_init(&e->mu);
     cond_init(&e->changed);
-    e->set = false;
+    e->said = 0;
 }
 
 void event_done(struct event *e)
@@ -19,33 +19,37 @@ void event_done(struct event *e)
     mutex_done(&e->mu);
 }
 
-void event_set(struct event *e)
+void event_set(struct event *e, unsigned bits)
 {
+    assert(bits != 0);
     mutex_lock(&e->mu);
-    assert(!e->set);
-    e->set = true;
+    e->said |= bits;
     cond_signal(&e->changed);
     mutex_unlock(&e->mu);
 }
 
-void event_wait(struct event *e)
+/* With mu held, which it gives back. */
+static unsigned take(struct event *e)
 {
-    mutex_lock(&e->mu);
-    while (!e->set)
-        cond_wait(&e->changed, &e->mu);
-    e->set = false;
+    unsigned said = e->said;
+
+    e->said = 0;
     mutex_unlock(&e->mu);
+    return said;
 }
 
-bool event_wait_until(struct event *e, int64_t deadline_ms)
+unsigned event_wait(struct event *e)
 {
-    bool set;
-
     mutex_lock(&e->mu);
-    while (!e->set && clock_boot_ms() < deadline_ms)
-        (void)cond_wait_until(&e->changed, &e->mu, deadline_ms);
-    set = e->set;
-    e->set = false;
-    mutex_unlock(&e->mu);
-    return set;
+    while (e->said == 0)
+        cond_wait(&e->changed, &e->mu);
+    return take(e);
+}
+
+unsigned event_wait_until(struct event *e, int64_t deadline_ms)
+{
+    mutex_lock(&e->mu);
+    while (e->said == 0 && cond_wait_until(&e->changed, &e->mu, deadline_ms))
+        ;
+    return take(e);
 }

@@ -1,8 +1,8 @@
-/* One thing that one thread waits for and another says. Unlike a condition it is said without
- * holding what it is about, so that a thread that wakes many does not make them queue for one lock.
+/* What one thread waits for and others say, as bits. Unlike a condition it is said without holding
+ * what it is about, so that a thread that wakes many does not make them queue for one lock.
  *
- * Thread rule: one waiter, one setter at a time. After event_set the setter touches it no more, so
- * the waiter may end it as soon as it has seen it set. */
+ * Thread rule: one waiter. A setter touches it no more after event_set, so the waiter may end it as
+ * soon as it has got the last bit that will be said. */
 #ifndef STOWAGE_BASE_EVENT_H
 #define STOWAGE_BASE_EVENT_H
 
@@ -11,15 +11,15 @@
 struct event {
     struct mutex mu;
     struct cond changed;
-    bool set;
+    unsigned said;
 };
 
-void event_init(struct event *e); /* not set */
+void event_init(struct event *e); /* nothing was said */
 void event_done(struct event *e);
-void event_set(struct event *e);
-/* Waits until it is set, and takes that back. */
-void event_wait(struct event *e);
-/* The same; false when the deadline (clock_boot_ms) passed before. */
-bool event_wait_until(struct event *e, int64_t deadline_ms);
+void event_set(struct event *e, unsigned bits);
+/* Waits until something was said; returns all of it, once. */
+unsigned event_wait(struct event *e);
+/* The same; 0 when the deadline (clock_boot_ms) passed before. */
+unsigned event_wait_until(struct event *e, int64_t deadline_ms);
 
 #endif

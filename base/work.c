@@ -2,9 +2,9 @@
  *
  * Invariants: `queued` is the length of the list from `head`; a thread leaves only when the pool
  * stops and the queue is empty, so an item queued by a running task is seen by the thread that ran
- * the task at the latest. Threads come one by one, when more is queued than threads are idle: most
- * servers never need them all, and one that is not there costs no memory and no time at the start.
- */
+ * the task at the latest. Before a thread runs an item it sees to it that another is idle, while
+ * there may be more: most servers never need them all, and one that is not there costs no memory
+ * and no time at the start. */
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -30,10 +30,10 @@ struct work {
 
 static void worker(void *arg);
 
-/* With mu held: one thread more when all are busy. Without it the item waits for one of them. */
+/* With mu held, by a worker that is about to be busy. When it fails the next item tries again. */
 static void grow(struct work *w)
 {
-    if (!w->stopping && w->started < w->threads_max && work_queued(w) > w->idle &&
+    if (!w->stopping && w->started < w->threads_max && w->idle == 0 &&
         thread_start(&w->threads[w->started], w->name, worker, w) == 0)
         w->started++;
 }
@@ -47,7 +47,6 @@ static void push(struct work *w, struct work_item *item)
     atomic_fetch_add_explicit(&w->queued, 1, memory_order_relaxed);
     metric_add(METRIC_worker_queue, 1);
     cond_signal(&w->more);
-    grow(w);
 }
 
 /* With mu held; NULL when the queue is empty. */
@@ -74,6 +73,7 @@ static void worker(void *arg)
         struct work_item *item = pop(w);
 
         if (item) {
+            grow(w);
             mutex_unlock(&w->mu);
             item->fn(item);
             mutex_lock(&w->mu);

@@ -215,10 +215,12 @@ bool dir_link_unsynced(const struct store_dir *sd, const struct dir_path *p, enu
 }
 
 int dir_link_settled(struct store_dir *sd, const struct dir_path *p, enum store_class cls,
-                     struct dir_link *l, struct err_detail *detail)
+                     struct dir_link *l, bool shared, struct err_detail *detail)
 {
     fd_closep(&l->folder);
-    if (dir_link_unsynced(sd, p, cls, l) && dir_sync_ancestors(sd, p, detail) < 0)
+    if (shared && dir_link_unsynced(sd, p, cls, l))
+        dir_know_ancestors(sd, p);
+    else if (dir_link_unsynced(sd, p, cls, l) && dir_sync_ancestors(sd, p, detail) < 0)
         return -ERR_UNKNOWN;
     if (l->seen)
         dir_remember(sd, p, &l->st);
@@ -229,9 +231,9 @@ int dir_link_settle(struct store_dir *sd, const struct dir_path *p, enum store_c
                     struct dir_link *l, struct err_detail *detail)
 {
     /* Its own folder first: that is mostly the one wait, and what is above went with it. */
-    if (dir_link_unsynced(sd, p, cls, l))
-        dir_share_entries(sd, l->folder);
-    return dir_link_settled(sd, p, cls, l, detail);
+    bool shared = dir_link_unsynced(sd, p, cls, l) && dir_share_entries(sd, l->folder);
+
+    return dir_link_settled(sd, p, cls, l, shared, detail);
 }
 
 int dir_file_link(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,

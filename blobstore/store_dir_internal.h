@@ -46,6 +46,7 @@ struct dir_syncs {
     bool leading;                             /* one is being made */
     unsigned alone;                           /* syncs that are being made by themselves */
     int meminfo;                              /* -1: nothing is shared here */
+    int64_t slow_ms;                          /* one that takes longer is not repeated soon */
     int64_t rest_until_ms, looked_ms;         /* the leader's, with the next */
     bool little;                              /* was unwritten when it looked */
 };
@@ -107,7 +108,8 @@ void dir_syncs_init(struct dir_syncs *s); /* nothing is shared */
 void dir_syncs_open(struct dir_syncs *s, int root);
 void dir_syncs_done(struct dir_syncs *s);
 int dir_share_bytes(struct store_dir *sd, int fd) must_check; /* of a small new file */
-void dir_share_entries(struct store_dir *sd, int fd); /* of a folder that one was linked into */
+/* Of a folder that one was linked into; true: and of all above it. */
+bool dir_share_entries(struct store_dir *sd, int fd);
 /* For several at once: true when they are synced. False: the caller syncs them, then says that it
  * has. */
 bool dir_share_begin(struct store_dir *sd) must_check;
@@ -130,6 +132,8 @@ int dir_enter(struct store_dir *sd, const struct dir_path *p, bool make, bool du
 int dir_sync_ancestors(struct store_dir *sd, const struct dir_path *p,
                        struct err_detail *detail) must_check;
 void dir_remember_folder(struct store_dir *sd, const char *folder); /* its entry above it */
+/* The same without a sync: one of everything has begun after the folders were made, and ended. */
+void dir_know_ancestors(struct store_dir *sd, const struct dir_path *p);
 void dir_forget_folder(struct store_dir *sd, const char *folder);
 
 bool dir_known(const struct store_dir *sd, const struct dir_path *p, const struct stat *st);
@@ -174,11 +178,11 @@ int dir_link_make(struct store_dir *sd, struct dir_file *f, const struct dir_pat
                   struct dir_link *ret, struct err_detail *detail) must_check;
 int dir_link_settle(struct store_dir *sd, const struct dir_path *p, enum store_class cls,
                     struct dir_link *l, struct err_detail *detail) must_check;
-/* Whether that takes a sync of its folder; and the rest, after that was made. */
+/* Whether that takes a sync of its folder; and the rest, after that was made, or a shared one. */
 bool dir_link_unsynced(const struct store_dir *sd, const struct dir_path *p, enum store_class cls,
                        const struct dir_link *l);
 int dir_link_settled(struct store_dir *sd, const struct dir_path *p, enum store_class cls,
-                     struct dir_link *l, struct err_detail *detail) must_check;
+                     struct dir_link *l, bool shared, struct err_detail *detail) must_check;
 /* Both at once. */
 int dir_file_link(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,
                   enum store_class cls, struct err_detail *detail) must_check;

@@ -293,6 +293,21 @@ int dir_sync_ancestors(struct store_dir *sd, const struct dir_path *p, struct er
     return sync_ancestors(sd, p->folder, detail);
 }
 
+void dir_know_ancestors(struct store_dir *sd, const struct dir_path *p)
+{
+    uint64_t tag;
+
+    if (p->folder[0] == 0)
+        return;
+    for (size_t end = segment_end(p->folder, 0);; end = segment_end(p->folder, end + 1)) {
+        _Atomic uint64_t *slot = folder_slot(sd, p->folder, end, &tag);
+
+        atomic_store_explicit(slot, tag, memory_order_relaxed);
+        if (p->folder[end] == 0)
+            return;
+    }
+}
+
 int dir_enter(struct store_dir *sd, const struct dir_path *p, bool make, bool durable, int *ret_fd,
               struct err_detail *detail)
 {

@@ -110,23 +110,28 @@ static bool folder_unsynced(const struct store_dir *sd, const struct create *c)
     return c->link.folder >= 0 && dir_link_unsynced(sd, &c->path, c->op->cls, &c->link);
 }
 
-static void sync_folders(struct store_dir *sd, struct create *group, size_t count)
+/* True: by one sync of everything. */
+static bool sync_folders(struct store_dir *sd, struct create *group, size_t count)
 {
     size_t folders = 0;
 
     for (size_t i = 0; i < count; i++)
         folders += folder_unsynced(sd, &group[i]);
-    if (folders == 0 || dir_share_begin(sd))
-        return;
+    if (folders == 0)
+        return false;
+    if (dir_share_begin(sd))
+        return true;
     for (size_t i = 0; i < count; i++)
         if (folder_unsynced(sd, &group[i]))
             dir_sync_entries(group[i].link.folder);
     dir_share_end(sd);
+    return false;
 }
 
 static void create_group(struct store *s, struct create *group, size_t count)
 {
     struct store_dir *sd = dir_of(s);
+    bool shared;
 
     for (size_t i = 0; i < count; i++)
         create_write(s, &group[i]);
@@ -134,9 +139,10 @@ static void create_group(struct store *s, struct create *group, size_t count)
     for (struct create *c = group; c < group + count; c++)
         if (goes_on(c))
             c->op->result = dir_link_make(sd, &c->file, &c->path, &c->link, NULL);
-    sync_folders(sd, group, count);
+    shared = sync_folders(sd, group, count);
     for (struct create *c = group; c < group + count; c++) {
-        if (c->link.folder >= 0 && dir_link_settled(sd, &c->path, c->op->cls, &c->link, NULL) < 0)
+        if (c->link.folder >= 0 &&
+            dir_link_settled(sd, &c->path, c->op->cls, &c->link, shared, NULL) < 0)
             c->op->result = -ERR_UNKNOWN;
         dir_file_drop(&c->file);
     }

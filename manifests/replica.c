@@ -247,7 +247,7 @@ void replica_pass_on(struct replica *r)
     if (r->followers_waiting > 0)
         cond_signal(&r->followers);
     else if (r->queue && !mutant("leader-asleep"))
-        cond_signal(&r->queue->wake);
+        event_set(&r->queue->wake, REPLICA_TURN);
 }
 
 static int hold_and_follow(struct replica *r, struct err_detail *detail)
@@ -301,6 +301,9 @@ static int refresh(struct replica *r, struct err_detail *detail)
     int e = 0;
 
     if (r->frozen)
+        return 0;
+    /* Where a look costs no wait, sharing it would cost more. */
+    if (replica_refresh_nowait(r) == 0)
         return 0;
     mutex_lock(&r->mu);
     ticket = r->probe_begun + (r->probing && mutant("stale-read") ? 0 : 1);

@@ -7,7 +7,7 @@
 #ifndef STOWAGE_MANIFESTS_REPLICA_H
 #define STOWAGE_MANIFESTS_REPLICA_H
 
-#include "base/thread.h"
+#include "base/event.h"
 #include "base/work.h"
 #include "blobstore/objlog.h"
 #include "manifests/checkpoint.h"
@@ -113,8 +113,9 @@ struct replica_op {
     struct err_detail detail;
     /* of the replica */
     struct replica_op *next;
-    struct cond wake;
+    struct event wake;
     bool taken, done;
+    bool told; /* nobody else will touch it any more */
 };
 /* Returns op->result, or 0 when committed; errors of objlog_append. */
 int replica_commit(struct replica *r, struct replica_op *op) must_check;

@@ -52,12 +52,30 @@ static void pull(struct replica *r, struct replica_op *op)
     r->queue_len--;
 }
 
-static void finish(struct replica *r, struct replica_op *op, int result)
+/* It is told later, see tell(): those who wake up would all wait for the lock. */
+static void finish(struct replica *r, struct replica_op *op, int result,
+                   struct replica_op **finished)
 {
     pull(r, op);
     op->result = result;
     op->done = true;
-    cond_signal(&op->wake);
+    op->next = *finished;
+    *finished = op;
+}
+
+/* Not locked. Wakes those who have their answer; self is the caller's own. */
+static void tell(struct replica_op **finished, struct replica_op *self)
+{
+    struct replica_op *next;
+
+    for (struct replica_op *op = *finished; op; op = next) {
+        next = op->next; /* it may be gone once it is told */
+        if (op == self)
+            op->told = true;
+        else
+            event_set(&op->wake, REPLICA_DONE_SAID);
+    }
+    *finished = NULL;
 }
 
 static int too_late(struct replica_op *op)
@@ -98,7 +116,7 @@ static int take(struct batch *b, struct replica_op *op)
 }
 
 /* Locked. Fills a batch from the head of the queue; what is refused falls out with its answer. */
-static size_t gather(struct replica *r, struct batch *b)
+static size_t gather(struct replica *r, struct batch *b, struct replica_op **finished)
 {
     struct replica_op *op, *next;
     int64_t now = clock_boot_ms();
@@ -113,11 +131,11 @@ static size_t gather(struct replica *r, struct batch *b)
 
         next = op->next;
         if (r->refused < 0) { /* the state is not one to judge on */
-            finish(r, op, r->refused);
+            finish(r, op, r->refused, finished);
             continue;
         }
         if (now + REPLICA_SEND_MS >= op->deadline_ms) {
-            finish(r, op, too_late(op));
+            finish(r, op, too_late(op), finished);
             continue;
         }
         if (!fits(b, op))
@@ -127,7 +145,7 @@ static size_t gather(struct replica *r, struct batch *b)
             break;
         e = verdict == REPLICA_DONE ? op->result : take(b, op);
         if (verdict == REPLICA_DONE || e < 0)
-            finish(r, op, e);
+            finish(r, op, e, finished);
     }
     buf_addc(&b->text, ']');
     return b->count;
@@ -205,18 +223,20 @@ static int commit_batch(struct replica *r, struct batch *b, struct err_detail *d
     return e == -ERR_VERSION || e == -ERR_NOMEM ? e : -ERR_NOTCOMMITTED;
 }
 
-static void answer(struct replica *r, struct batch *b, int result, const struct err_detail *detail)
+static void answer(struct replica *r, struct batch *b, int result, const struct err_detail *detail,
+                   struct replica_op **finished)
 {
     for (size_t i = 0; i < b->count; i++) {
         b->ops[i]->detail = *detail;
-        finish(r, b->ops[i], result);
+        finish(r, b->ops[i], result, finished);
     }
 }
 
 /* Locked on entry and return. One batch, decided. */
-static void lead(struct replica *r)
+static void lead(struct replica *r, struct replica_op *self)
 {
     struct batch b = {.text = BUF_INIT(OBJLOG_OP_MAX + 2)};
+    struct replica_op *finished = NULL;
     struct err_detail detail;
     int e;
 
@@ -225,13 +245,14 @@ static void lead(struct replica *r)
     mutex_unlock(&r->mu);
     yield(r);
     mutex_lock(&r->mu);
-    while (gather(r, &b) > 0) {
+    while (gather(r, &b, &finished) > 0) {
         detail.text[0] = 0;
         mutex_unlock(&r->mu);
+        tell(&finished, self);
         e = commit_batch(r, &b, &detail);
         mutex_lock(&r->mu);
         if (e != -ERR_EXISTS) {
-            answer(r, &b, e, &detail);
+            answer(r, &b, e, &detail, &finished);
             break;
         }
         /* Lost: the same operations, judged on the new state, until their deadlines. */
@@ -240,20 +261,27 @@ static void lead(struct replica *r)
     }
     r->held = false;
     replica_pass_on(r);
+    mutex_unlock(&r->mu);
+    tell(&finished, self);
     buf_done(&b.text);
+    mutex_lock(&r->mu);
 }
 
 /* Locked. Waits for the answer or the lead. */
 static void wait_turn(struct replica *r, struct replica_op *op)
 {
-    if (op->taken) {
-        cond_wait(&op->wake, &r->mu);
+    struct replica_op *finished = NULL;
+    bool taken = op->taken;
+    unsigned said;
+
+    mutex_unlock(&r->mu);
+    said = taken ? event_wait(&op->wake) : event_wait_until(&op->wake, op->deadline_ms);
+    op->told = said & REPLICA_DONE_SAID;
+    mutex_lock(&r->mu);
+    if (said || op->done || op->taken || clock_boot_ms() < op->deadline_ms)
         return;
-    }
-    if (cond_wait_until(&op->wake, &r->mu, op->deadline_ms) || op->done || op->taken ||
-        clock_boot_ms() < op->deadline_ms)
-        return;
-    finish(r, op, too_late(op));
+    finish(r, op, too_late(op), &finished);
+    op->told = true;
     /* A wake-up meant for this one goes to the next. */
     replica_pass_on(r);
 }
@@ -263,26 +291,28 @@ int replica_commit(struct replica *r, struct replica_op *op)
     int e;
 
     assert(r && op && op->text.len > 0 && !r->frozen);
-    op->taken = op->done = false;
+    op->taken = op->done = op->told = false;
     op->detail.text[0] = 0;
     e = replica_writable(r, &op->detail);
     if (e < 0)
         return e;
-    cond_init(&op->wake);
+    event_init(&op->wake);
     mutex_lock(&r->mu);
     if (r->queue_len >= REPLICA_QUEUE_MAX) {
-        op->done = true;
+        op->done = op->told = true;
         op->result = err_set(&op->detail, -ERR_BUSY, "too many changes wait for this log");
     } else {
         push(r, op);
     }
     while (!op->done) {
         if (!r->held && r->followers_waiting == 0)
-            lead(r);
+            lead(r, op);
         else
             wait_turn(r, op);
     }
     mutex_unlock(&r->mu);
-    cond_done(&op->wake);
+    while (!op->told)
+        op->told = event_wait(&op->wake) & REPLICA_DONE_SAID;
+    event_done(&op->wake);
     return op->result;
 }

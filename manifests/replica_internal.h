@@ -77,6 +77,9 @@ int replica_go_to(struct replica *r, struct err_detail *detail) must_check;
 /* event NULL: the alarm was raised already. */
 void replica_set_readonly(struct replica *r, const char *event, uint64_t expected);
 
+#define REPLICA_TURN      1u /* said to an operation: the lead may be free */
+#define REPLICA_DONE_SAID 2u /* it has its answer; the last that is said */
+
 /* Locked: the log is free, someone else may hold it. */
 void replica_pass_on(struct replica *r);
 

@@ -171,6 +171,7 @@ CONDITIONS = [
     ("256 MiB push, 1 client: faster than every peer", "push-large-1", "speed", "peer", None, 1),
     ("256 MiB push, 4 clients: faster than every peer", "push-large-4", "speed", "peer", None, 1),
     ("4 KiB push: ≥ 5 × distribution 3", "push-small", "rate", "is", "distribution 3", 5),
+    ("tag commits: ≥ 8 × distribution 3", "tag-commits", "rate", "is", "distribution 3", 8),
     ("idle memory ≤ 16 MiB", "idle", "rss", "max", None, 16),
     ("idle memory, anonymous ≤ 4 MiB", "idle", "anon", "max", None, 4),
     ("idle connection ≤ 36 KiB", "idle-connections", "kib", "max", None, 36),

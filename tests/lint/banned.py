@@ -19,9 +19,9 @@ rand rand_r srand random srandom drand48 lrand48 getrandom getentropy
 arc4random arc4random_buf arc4random_uniform sched_yield fork vfork
 thrd_create thrd_join thrd_sleep mtx_lock mtx_unlock mtx_init cnd_wait cnd_signal cnd_init
 """.split()
-# The load generator of tests/bench measures real time with real threads, on purpose; tests/soak
-# stands in for the kernel's clock.
-RAW_FOLDERS = ("base/", "tests/unit/base/", "tests/bench/", "tests/soak/")
+# The load generator of tests/bench and tests/rate measure real time with real threads, on purpose;
+# tests/soak stands in for the kernel's clock.
+RAW_FOLDERS = ("base/", "tests/unit/base/", "tests/bench/", "tests/rate/", "tests/soak/")
 FOLDERS = csource.LAYERS + ("tests",)
 
 

@@ -364,27 +364,6 @@ static void a_pool_that_cannot_start_is_no_pool(void **state)
     assert_int_equal(calls[JOIN], 1);
 }
 
-/* What cannot be started when it is needed is missed, not fatal. */
-static void a_pool_that_cannot_grow_works(void **state)
-{
-    struct work_item items[3];
-    struct work *w = NULL;
-
-    (void)state;
-    ran = 0;
-    start_max = 3;
-    assert_int_equal(work_new("pool", 9, 10, &w), 0);
-    assert_int_equal(calls[START], 2);
-    for (size_t i = 0; i < ARRAY_LEN(items); i++) {
-        items[i].fn = run_item;
-        assert_int_equal(work_submit(w, &items[i]), 0);
-    }
-    assert_int_equal(calls[START], 5); /* none is idle: each asks for one */
-    work_free(w);
-    assert_int_equal(ran, 3);
-    assert_int_equal(calls[JOIN], 3);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -396,7 +375,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(locks_and_threads_are_scheduled, install, uninstall),
         cmocka_unit_test_setup_teardown(pools_are_scheduled, install, uninstall),
         cmocka_unit_test_setup_teardown(a_pool_that_cannot_start_is_no_pool, install, uninstall),
-        cmocka_unit_test_setup_teardown(a_pool_that_cannot_grow_works, install, uninstall),
     };
 
     return cmocka_run_group_tests_name("thread", tests, NULL, NULL);
