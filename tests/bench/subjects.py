@@ -17,7 +17,7 @@ STOP_SECONDS_MAX = 20
 LOG_CHARS_MAX = 65536
 BLOB_BYTES = 256 * 2**20
 # Written as our store writes a blob: the page cache keeps a file in parts of the size it was written
-# in, and sendfile of small parts costs twice as much.
+# in, and sendfile of parts of 8 KiB costs half as much again.
 BLOB_PIECE_BYTES = 256 * 2**10
 
 # Access log and tracing off, the least log level there is, in-memory descriptor cache on.
