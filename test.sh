@@ -110,6 +110,11 @@ rate_suite() { # NAME FOLDER OPTION
         --stowage "$HERE/$2/stowage" "$3"
 }
 
+auth_suite() { # NAME FOLDER [OPTION]
+    suite "$1" "$API_SECONDS_MAX" "$python" "$HERE/tests/auth/run.py" \
+        --stowage "$HERE/$2/stowage" ${3:+"$3"}
+}
+
 load_suite() { # NAME FOLDER OPTION
     suite "$1" "$LOAD_SECONDS_MAX" "$python" "$HERE/tests/load/run.py" \
         --stowage "$HERE/$2/stowage" "$3"
@@ -154,6 +159,7 @@ quick() {
         api_suite api build
         [ "$tier" = all ] || fault_suite fault build quick
         archive_suite archive build
+        auth_suite auth build
         fsck_suite fsck build
         [ "$tier" = all ] || copy_suite copy build
         [ "$tier" = all ] || events_suite events build
@@ -195,6 +201,7 @@ all() {
     fi
     load_suite load build --full
     rate_suite rate build --full
+    auth_suite auth-load build --load
     copy_suite copy build --full
     copy_suite asan-copy build-asan
     if [ -x "$HERE/build/stowage" ]; then
