@@ -5,6 +5,7 @@
 #include "registry/answers.h"
 #include "registry/fetch.h"
 #include "registry/robots.h"
+#include "registry/redirect.h"
 
 #define BACKGROUND_THREADS   1
 #define BACKGROUND_QUEUE_MAX 256
@@ -90,6 +91,7 @@ void app_close(struct app *app)
         uploads_free(app->uploads);
     if (app->blobs)
         blobs_free(app->blobs);
+    redirect_free(app->redirect);
     answers_free(app->answers);
     access_free(app->access);
     robots_log_free(app->robots);

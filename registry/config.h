@@ -5,6 +5,7 @@
 
 #include "base/opt.h"
 #include "registry/app.h"
+#include "registry/redirect.h"
 
 #define CONFIG_STALENESS_MAX 60 /* seconds */
 
@@ -13,6 +14,7 @@ struct config {
     const char *root, *store;
     const char *s3_endpoint, *s3_public_endpoint, *s3_region, *s3_ca_file, *s3_create_header;
     int s3_addressing;
+    struct redirect_settings redirect;
     struct opt_list listen;
     int references;
     struct access_settings access;
