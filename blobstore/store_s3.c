@@ -491,6 +491,7 @@ static const struct store_ops s3_ops = {
     .run = s3_run_ops,
     .open = s3_open,
     .has_files = false,
+    .remote = true,
     .presign_get = s3_presign_get,
     .stream_open = s3_stream_open,
     .stream_write = s3_stream_write,

@@ -300,7 +300,8 @@ int repo_get(struct repos *rs, struct str name, struct repo **ret, struct err_de
         return e;
     if (mine) {
         e = replica_open(r->replica, detail);
-        if (e == 0)
+        /* Several requests on a remote store: there the next change tells it. */
+        if (e == 0 && !store_is_remote(node_store(blobs_node(rs->blobs))))
             tell_catalog(r);
         mutex_lock(&rs->mu);
         r->opening = false;

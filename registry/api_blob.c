@@ -216,6 +216,8 @@ static int reply_blob(struct req *r, const struct digest *d, const struct blob_i
         add_headers(r, d);
         return req_reply_empty(r, 304);
     }
+    if (req_is_head(r) && store_is_remote(req_app(r)->store))
+        return reply_head(r, d, info); /* costs no request */
     if ((range.len == 0 || req_is_head(r)) && info->size <= BLOB_PREPARED_MAX)
         return reply_prepared(r, d, waiting);
     if (req_is_head(r))
