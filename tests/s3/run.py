@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Nodes on a bucket of a real S3 server (versitygw, two processes on one directory).
 
-    run.py --stowage BIN [--path FOLDER] [--unit FILE] [--only WORD]
+    run.py --stowage BIN [--path FOLDER] [--unit FILE] [--conformance] [--only WORD]
 
 Says what each case found; counts of requests are printed as a table beside their bounds. Without
 versitygw: "missing: versitygw". The last line is `N passed, N failed, N skipped`.
@@ -13,9 +13,11 @@ import http.server
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -39,7 +41,7 @@ def case(fn):
 
 def program(w, *args, env=None, timeout=60):
     """One call of the program with the bucket's credentials."""
-    full = dict(os.environ, **w.gateway.environ(), **(env or {}))
+    full = {**os.environ, **w.gateway.environ(), **(env or {})}
     return subprocess.run([w.stowage, *args], env=full, capture_output=True, text=True,
                           timeout=timeout, check=False)
 
@@ -165,7 +167,7 @@ def credentials_of_container_instance_and_file(w, stack):
     server.seconds, server.asked = 200, 0
     env = dict(nothing, AWS_CONTAINER_CREDENTIALS_FULL_URI=url + "/container",
                AWS_CONTAINER_AUTHORIZATION_TOKEN="let-me-in")
-    full = dict(os.environ, **w.gateway.environ(), **env)
+    full = {**os.environ, **w.gateway.environ(), **env}
     proc = subprocess.Popen([w.stowage, "serve", "--listen", "127.0.0.1:0", *args], env=full,
                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     stack.callback(proc.wait)
@@ -180,13 +182,9 @@ def credentials_of_container_instance_and_file(w, stack):
 
 class Folder:
     def __init__(self):
-        import tempfile
-
         self.path = tempfile.mkdtemp(prefix="stowage-s3-")
 
     def close(self):
-        import shutil
-
         shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -253,20 +251,25 @@ def two_nodes_close_one_session_at_once(w, stack):
 
 @case
 def last_byte_to_headers_does_not_depend_on_the_size(w, stack):
-    node = w.node(w.prefix(), stack=stack)
-    took = {}
-    for size in (16 * MIB, 256 * MIB):
-        piece = os.urandom(MIB)
+    """What the store itself takes to complete the upload (this one copies every byte) is its own."""
+    p = stack.enter_context(proxy_mod.Proxy(w.gateway.endpoints[0]))
+    node = w.node(w.prefix(), endpoint=p.url, stack=stack)
+    own, text = {}, []
+    for size in (16, 128):
+        whole = os.urandom(MIB) * size
         where = node.ok("POST", "/v2/a/b/blobs/uploads/", 202)[0]["Location"]
-        whole = piece * (size // MIB)
         where = chunk(node, where, whole, 0)
         name = digest(whole)
+        p.take()
         begin = time.monotonic()
         sep = "&" if "?" in where else "?"
         node.ok("PUT", f"{where}{sep}digest={name}", 201)
-        took[size // MIB] = time.monotonic() - begin
-    want(max(took.values()) < 1.0, f"closing took {took}")
-    return ", ".join(f"{size} MiB {seconds * 1000:.0f} ms" for size, seconds in took.items())
+        took = time.monotonic() - begin
+        store = sum(one[4] for one in p.take() if one[0] == "POST")
+        own[size] = took - store
+        text.append(f"{size} MiB {own[size] * 1000:.0f} ms and {store * 1000:.0f} of the store")
+    want(max(own.values()) < 1.0 and own[128] - own[16] < 0.2, "; ".join(text))
+    return "; ".join(text)
 
 
 # ---- redirects
@@ -363,6 +366,80 @@ def another_node_with_the_credentials_alone_answers_the_same(w, stack):
     want(done.returncode == 0, f"fsck: {done.stdout[-500:]} {done.stderr}")
 
 
+# ---- behind a proxy, without affinity
+
+HAPROXY = """global
+  maxconn 4000
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 900s
+  timeout server 900s
+frontend registry
+  bind 127.0.0.1:{port}
+  default_backend nodes
+backend nodes
+  balance roundrobin
+{servers}
+"""
+
+
+def three_nodes(w, stack):
+    """Address of HAProxy in front of three nodes on one bucket: each request to the next one."""
+    if not shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin"):
+        print("missing: haproxy")
+        return None
+    prefix = w.prefix()
+    nodes = [w.node(prefix, endpoint=w.gateway.endpoints[i % 2], stack=stack) for i in range(3)]
+    scratch = pathlib.Path(stack.enter_context(contextlib.closing(Folder())).path)
+    port = gateway_mod.free_port()
+    servers = "\n".join(f"  server n{i} {node.authority}" for i, node in enumerate(nodes))
+    (scratch / "cfg").write_text(HAPROXY.format(port=port, servers=servers))
+    proc = subprocess.Popen([shutil.which("haproxy", path="/usr/sbin:/usr/bin"), "-db", "-f",
+                             str(scratch / "cfg")], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stack.callback(proc.wait)
+    stack.callback(proc.terminate)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).read()
+            return f"127.0.0.1:{port}"
+        time.sleep(0.1)
+    raise RuntimeError("HAProxy did not start")
+
+
+def counts_of(done):
+    """The last line of a suite, which must say that nothing failed."""
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    last = next((x for x in reversed(lines) if " passed, " in x), "no counts")
+    want(done.returncode == 0 and ", 0 failed," in last,
+         "\n".join(x for x in lines if "FAIL" in x or x == last)[-2500:])
+    return last
+
+
+@case
+def api_suite_through_haproxy_over_three_nodes(w, stack):
+    address = three_nodes(w, stack)
+    if not address:
+        return "skip: no HAProxy"
+    return counts_of(subprocess.run(
+        [sys.executable, str(HERE.parent / "api" / "run.py"), "--url", f"http://{address}",
+         "--behind", ""], capture_output=True, text=True, timeout=300, check=False))
+
+
+@case
+def conformance_through_haproxy_over_three_nodes(w, stack):
+    if not w.conformance:
+        return "skip: only with --conformance"
+    address = three_nodes(w, stack)
+    if not address:
+        return "skip: no HAProxy"
+    return counts_of(subprocess.run(
+        [str(HERE.parent.parent / "conformance" / "run.sh"), "--runs", "dev", "--registry",
+         address], capture_output=True, text=True, timeout=900, check=False))
+
+
 # ---- budgets
 
 
@@ -415,13 +492,24 @@ def requests_per_operation(w, stack):
         cold.ok("GET", f"/v2/a/b/manifests/{digest(manifest)}", 200)
         redirected = sum(cold.req("GET", f"/v2/a/b/blobs/{one}")[0] == 307 for one in names)
         with p.lock:
-            p.log += [("GET", "client", "", 200)] * redirected
+            p.log += [("GET", "client", "", 200, 0)] * redirected
         row(what, *BUDGET[what])
     p.delay = 0.02
+    layers = [os.urandom(4096), os.urandom(MIB), os.urandom(64 * MIB)]
     begin = time.monotonic()
-    node.image("c/d", "v1", [os.urandom(4096), os.urandom(MIB), os.urandom(64 * MIB)], "x")
-    pushed = time.monotonic() - begin
-    rows.append(f"{'fresh push, 20 ms':28} {pushed:.2f} s")
+    threads = [threading.Thread(target=node.again().blob, args=("c/d", one)) for one in layers]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    manifest = node.image("c/d", "v1", layers, "x")
+    rows.append(f"{'fresh push, 20 ms':28} {time.monotonic() - begin:.2f} s")
+    cold = w.node(prefix, "--s3-public-endpoint", public, endpoint=p.url, stack=stack)
+    begin = time.monotonic()
+    cold.ok("GET", "/v2/c/d/manifests/v1", 200)
+    for one in [json.loads(manifest)["config"]["digest"]] + [digest(one) for one in layers]:
+        want(cold.req("GET", f"/v2/c/d/blobs/{one}")[0] in (200, 307), "a blob")
+    rows.append(f"{'pull, cold, 20 ms':28} {time.monotonic() - begin:.2f} s")
     print("\n" + "\n".join(rows))
     want(not bad, f"above the bound: {', '.join(bad)}")
 
@@ -429,7 +517,7 @@ def requests_per_operation(w, stack):
 # all, writes and lists
 BUDGET = {
     "push": (70, 32), "again": (6, 0), "tag": (7, 2), "head": (1, 0), "blob of 4 KiB": (6, 3),
-    "blob of 1 MiB": (9, 5), "blob of 20 MiB": (12, 9), "pull, cold": (21, 0),
+    "blob of 1 MiB": (9, 5), "blob of 20 MiB": (13, 9), "pull, cold": (21, 0),
     "pull, warm": (8, 0),
 }
 
@@ -439,6 +527,7 @@ def main():
     parser.add_argument("--stowage", required=True)
     parser.add_argument("--path", help="folder in which versitygw may lie")
     parser.add_argument("--unit", help="the program of the shared suite (test_blobstore_store_s3)")
+    parser.add_argument("--conformance", action="store_true", help="that suite over three nodes, too")
     parser.add_argument("--only", default="")
     args = parser.parse_args()
     binary = gateway_mod.find(args.path)
@@ -448,6 +537,7 @@ def main():
     passed = failed = skipped = 0
     with gateway_mod.Gateway(binary) as gateway:
         world = World(os.path.abspath(args.stowage), gateway)
+        world.conformance = args.conformance
         world.unit = args.unit and os.path.abspath(args.unit)
         for fn in CASES:
             if args.only not in fn.__name__:

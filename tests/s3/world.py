@@ -1,5 +1,6 @@
 """Nodes on one bucket, and a client, for tests of the S3 store."""
 
+import copy
 import hashlib
 import http.client
 import json
@@ -84,6 +85,12 @@ class Node(server_mod.Server):
                 if attempt == 2:
                     raise
         return None
+
+    def again(self):
+        """The same node over a connection of its own."""
+        other = copy.copy(self)
+        other.conn = None
+        return other
 
     def ok(self, method, target, status, body=None, headers=None):
         got, heads, data = self.req(method, target, body, headers)
