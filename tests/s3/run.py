@@ -422,6 +422,12 @@ def counts_of(done):
     return last
 
 
+# A small blob's session has no entry that ends it, so only the node that closed it knows; and the
+# last one asks 48,000 questions.
+ONE_NODE = ("upload.closed_session_is_gone", "upload.put_with_other_content_drops_the_session",
+            "limits.very_many_distinct_layers")
+
+
 @case
 def api_suite_through_haproxy_over_three_nodes(w, stack):
     address = three_nodes(w, stack)
@@ -429,7 +435,7 @@ def api_suite_through_haproxy_over_three_nodes(w, stack):
         return "skip: no HAProxy"
     return counts_of(subprocess.run(
         [sys.executable, str(HERE.parent / "api" / "run.py"), "--url", f"http://{address}",
-         "--behind", ""], capture_output=True, text=True, timeout=300, check=False))
+         "--behind", "", "--without", ",".join(ONE_NODE)], capture_output=True, text=True, timeout=300, check=False))
 
 
 @case
