@@ -84,6 +84,10 @@ static void get_init(struct s3_call *c, struct str key, uint64_t offset, uint64_
 {
     s3_call_init(c, S3_READ, "GET", key);
     c->answer = out;
+    if (len != STORE_WHOLE) {
+        c->try_ms = S3_TRY_MS + s3_slow_ms(len);
+        c->deadline_ms = clock_boot_ms() + S3_READ_MS + s3_slow_ms(len);
+    }
     if (len != STORE_WHOLE && offset + len <= INT64_MAX)
         snprintf(c->range, sizeof(c->range), "bytes=%llu-%llu", (unsigned long long)offset,
                  (unsigned long long)(offset + len - 1));

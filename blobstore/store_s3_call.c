@@ -180,7 +180,8 @@ static int sign(struct store_s3 *s, struct s3_call *c, struct str path, struct e
 
 static int prepare(struct store_s3 *s, struct s3_call *c, struct err_detail *detail)
 {
-    int64_t now = clock_boot_ms(), limit = c->try_ms > 0 ? c->try_ms : S3_TRY_MS;
+    int64_t now = clock_boot_ms(), more = s3_slow_ms(c->body.len);
+    int64_t limit = c->try_ms > 0 ? c->try_ms : S3_TRY_MS + more;
     struct str path;
     int r;
 
@@ -194,7 +195,7 @@ static int prepare(struct store_s3 *s, struct s3_call *c, struct err_detail *det
     if (r < 0)
         return r;
     if (c->deadline_ms == 0)
-        c->deadline_ms = now + kind_ms(c);
+        c->deadline_ms = now + kind_ms(c) + more;
     if (c->answer && c->tries++ == 0)
         c->answer_at = c->answer->len;
     c->http.method = c->method;

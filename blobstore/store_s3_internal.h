@@ -17,12 +17,17 @@
 #define S3_ETAG_MAX  128
 
 /* Time for one exchange and for all of an operation's. */
-#define S3_TRY_MS         8000
-#define S3_READ_MS        10000
-#define S3_WRITE_MS       8000
-#define S3_CREATE_MS      5000
-#define S3_PART_TRY_MS    60000
-#define S3_PART_MS        120000
+#define S3_TRY_MS      8000
+#define S3_READ_MS     10000
+#define S3_WRITE_MS    8000
+#define S3_CREATE_MS   5000
+#define S3_PART_TRY_MS 60000
+#define S3_PART_MS     120000
+/* What is added for so many bytes: a store is expected to move 512 KiB a second. */
+static inline int64_t s3_slow_ms(uint64_t bytes)
+{
+    return (int64_t)(bytes >> 9);
+}
 #define S3_CLOCK_AGE_MS   600000 /* no Date for so long: the clock is asked for */
 #define S3_PAUSE_FIRST_MS 20
 #define S3_PAUSE_MAX_MS   500
