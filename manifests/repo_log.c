@@ -88,10 +88,12 @@ static int apply(void *self, void *prepared, const struct objlog_entry *e)
 {
     struct repo *r = self;
     struct prepared *p = prepared;
+    bool filled = repo_filled(r);
     int err = 0;
 
     for (size_t i = 0; err == 0 && i < p->count; i++)
         err = state_apply(r->state, &p->ops[i].op, p->ops[i].incomplete, e->seq, e->ts);
+    r->flipped = r->flipped || repo_filled(r) != filled;
     return err < 0 ? -ERR_NOMEM : 0;
 }
 
@@ -231,16 +233,21 @@ static void after(void *self, int64_t deadline_ms)
     struct repo *r = self;
     const struct repos_settings *settings = repos_settings(r->owner);
     uint64_t seq;
-    bool filled;
+    bool filled, flipped;
 
     replica_lock(r->replica);
     seq = replica_seq(r->replica);
     filled = repo_filled(r);
+    flipped = r->flipped;
+    r->flipped = false;
     replica_unlock(r->replica);
     /* Again: an entry may have come to stand long after its time. */
     (void)!mark_changes(r, seq, NULL);
     if (settings->committed)
         settings->committed(settings->committed_arg, r->name_str, seq);
+    /* What this node last saw the catalog say may be of before another node's change. */
+    if (flipped)
+        (void)!catalog_refresh(repos_catalog(r->owner), NULL);
     catalog_agree_until(repos_catalog(r->owner), r->name_str, filled, seq, deadline_ms);
 }
 
