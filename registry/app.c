@@ -4,8 +4,8 @@
 
 #include "registry/answers.h"
 #include "registry/fetch.h"
-#include "registry/robots.h"
 #include "registry/redirect.h"
+#include "registry/robots.h"
 
 #define BACKGROUND_THREADS   1
 #define BACKGROUND_QUEUE_MAX 256
