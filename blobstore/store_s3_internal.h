@@ -73,6 +73,7 @@ struct store_s3 {
     uint64_t part_bytes;
     struct mutex mu;
     int64_t offset_min_ms, offset_max_ms; /* guarded by mu: store's clock - clock_boot_ms */
+    int64_t told_ms;                      /* guarded by mu: newest time that was told */
     int64_t dated_ms;                     /* guarded by mu: last Date; 0: never */
     int64_t said_ms;                      /* guarded by mu: a refusal was last logged */
 };
