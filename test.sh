@@ -19,6 +19,7 @@ readonly FAILURE_LINES_MAX=60
 readonly BUILD_SECONDS_MAX=600 MESON_SECONDS_MAX=900 API_SECONDS_MAX=600
 readonly FAULT_SECONDS_MAX=900 CLIENTS_SECONDS_MAX=1200 PROXY_SECONDS_MAX=900 GO_SECONDS_MAX=1800
 readonly CONFORMANCE_SECONDS_MAX=1200 SELFTEST_SECONDS_MAX=300
+readonly S3_SECONDS_MAX=600
 readonly LOAD_SECONDS_MAX=480 RATE_SECONDS_MAX=300 FSCK_SECONDS_MAX=300 COPY_SECONDS_MAX=600 SOAK_SECONDS_MAX=400
 readonly EVENTS_SECONDS_MAX=900
 # Beside the fuzzing itself: reading the corpus, replaying a crash.
@@ -183,6 +184,15 @@ clients() {
         --stowage "$HERE/build/stowage" --path "$HERE/build-clients"
 }
 
+# A real S3 server, which the step before has built where there is Go.
+s3() { # BUILD FOLDER
+    suite s3 "$S3_SECONDS_MAX" "$python" "$HERE/tests/s3/run.py" --stowage "$HERE/$1/stowage" \
+        --path "$HERE/build-clients" --conformance \
+        --unit "$HERE/$1/tests/unit/test_blobstore_store_s3"
+    suite s3-api "$API_SECONDS_MAX" "$python" "$HERE/tests/api/run.py" \
+        --stowage "$HERE/$1/stowage" --s3 "$HERE/build-clients"
+}
+
 # Says itself what is missing; what it brings is tested by the suite clients.
 go_clients() {
     GO_JOBS=$(nproc) "$HERE/tests/clients/install-go.sh" "$HERE/build-clients" && say "0 passed, 0 failed, 0 skipped"
@@ -216,6 +226,7 @@ all() {
     clients
     copy_suite s3-copy build --s3 "$HERE/build-clients"
     events_suite s3-events build --s3 "$HERE/build-clients"
+    s3 build
     STOWAGE=$HERE/build/stowage suite conformance "$CONFORMANCE_SECONDS_MAX" \
         "$HERE/conformance/run.sh"
     if [ -x "$HERE/tests/bench/selftest.sh" ]; then

@@ -23,6 +23,8 @@
 #define BLOB_PAUSE_MS    20    /* before the second try; then four times as long each */
 #define BLOB_DATA_ID_MIN (KEYS_SESSION_BIRTH + 2)
 #define BLOB_LINKS_BATCH 64u /* links asked for at once */
+#define BLOB_LINK_SLOTS  4096
+#define BLOB_LINK_MS     600000
 #define BLOB_LINKS_PAGE  64u /* links of one listing */
 
 struct cache_slot {
@@ -31,11 +33,17 @@ struct cache_slot {
     bool used;
 };
 
+struct link_slot {    /* of a link that was seen */
+    uint8_t hash[32]; /* sha256 of its key */
+    int64_t seen_ms;
+};
+
 struct blobs {
     struct node *node;   /* borrowed */
     struct cache *cache; /* borrowed; NULL: none */
     struct mutex mu;
     struct cache_slot *slots; /* guarded by mu */
+    struct link_slot *links;  /* guarded by mu; NULL where looking costs nothing */
 };
 
 int blobs_new(struct node *n, struct blobs **ret)
@@ -46,7 +54,11 @@ int blobs_new(struct node *n, struct blobs **ret)
     if (!b)
         return -ERR_NOMEM;
     b->slots = calloc(BLOB_CACHE_SLOTS, sizeof(*b->slots));
-    if (!b->slots) {
+    if (store_is_remote(node_store(n)))
+        b->links = calloc(BLOB_LINK_SLOTS, sizeof(*b->links));
+    if (!b->slots || (store_is_remote(node_store(n)) && !b->links)) {
+        free(b->slots);
+        free(b->links);
         free(b);
         return -ERR_NOMEM;
     }
@@ -72,6 +84,7 @@ void blobs_free(struct blobs *b)
         return;
     mutex_done(&b->mu);
     free(b->slots);
+    free(b->links);
     free(b);
 }
 
@@ -475,6 +488,61 @@ static int link_key(struct str repo, const struct digest *d, uint64_t u, struct 
     return buf_err(out);
 }
 
+/* ---- links that were seen, on stores where each look is a request: one that counts (its u is the
+ * current one, which the caller knows from a probe) is removed by nothing but GC, which waits for
+ * hours after it has announced that; so what was seen holds for BLOB_LINK_MS. */
+
+static struct link_slot *link_slot_of(struct blobs *b, struct str key, struct digest *ret_hash)
+{
+    digest_of(DIGEST_SHA256, key, ret_hash);
+    return &b->links[((unsigned)ret_hash->bytes[0] << 8 | ret_hash->bytes[1]) % BLOB_LINK_SLOTS];
+}
+
+static bool link_known(struct blobs *b, struct str key)
+{
+    struct digest hash;
+    struct link_slot *slot;
+    bool known;
+
+    if (!b->links)
+        return false;
+    slot = link_slot_of(b, key, &hash);
+    mutex_lock(&b->mu);
+    known = memcmp(slot->hash, hash.bytes, sizeof(slot->hash)) == 0 &&
+            clock_boot_ms() - slot->seen_ms < BLOB_LINK_MS;
+    mutex_unlock(&b->mu);
+    return known;
+}
+
+static void remember_link(struct blobs *b, struct str repo, const struct digest *d, uint64_t u)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct link_slot *slot;
+    struct digest hash;
+
+    if (!b->links || link_key(repo, d, u, &key) < 0)
+        return;
+    slot = link_slot_of(b, buf_str(&key), &hash);
+    mutex_lock(&b->mu);
+    memcpy(slot->hash, hash.bytes, sizeof(slot->hash));
+    slot->seen_ms = clock_boot_ms();
+    mutex_unlock(&b->mu);
+}
+
+static void forget_link(struct blobs *b, struct str key)
+{
+    struct digest hash;
+    struct link_slot *slot;
+
+    if (!b->links)
+        return;
+    slot = link_slot_of(b, key, &hash);
+    mutex_lock(&b->mu);
+    if (memcmp(slot->hash, hash.bytes, sizeof(slot->hash)) == 0)
+        slot->seen_ms = INT64_MIN / 2;
+    mutex_unlock(&b->mu);
+}
+
 int blob_link_create(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
                      struct err_detail *detail)
 {
@@ -483,6 +551,8 @@ int blob_link_create(struct blobs *b, struct str repo, const struct digest *d, u
 
     if (r == 0)
         r = create_same(store_of(b), buf_str(&key), STORE_LINK, STR_NONE, detail);
+    if (r == 0 || r == -ERR_EXISTS)
+        remember_link(b, repo, d, u);
     return r == -ERR_EXISTS ? 0 : r;
 }
 
@@ -490,7 +560,7 @@ int blob_link_create(struct blobs *b, struct str repo, const struct digest *d, u
  * grants nothing (B11), so their order does not matter. What did not go through is left to the
  * single functions, which read back and send again. */
 static bool create_both(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
-                        struct str record)
+                        struct str record, bool *ret_linked)
 {
     struct buf keys[2] = {BUF_INIT(STORE_KEY_MAX), BUF_INIT(STORE_KEY_MAX)};
     struct store_op ops[2] = {
@@ -499,11 +569,13 @@ static bool create_both(struct blobs *b, struct str repo, const struct digest *d
     };
     bool made = false;
 
+    *ret_linked = false;
     if (record_key(d, BLOB_GENERATION, &keys[0]) == 0 && link_key(repo, d, u, &keys[1]) == 0) {
         ops[0].key = buf_str(&keys[0]);
         ops[1].key = buf_str(&keys[1]);
         store_run(store_of(b), ops, ARRAY_LEN(ops));
         made = ops[0].result == 0;
+        *ret_linked = ops[1].result == 0 || ops[1].result == -ERR_EXISTS;
     }
     buf_done(&keys[0]);
     buf_done(&keys[1]);
@@ -515,17 +587,20 @@ int blob_create_linked(struct blobs *b, struct str repo, const struct digest *d,
 {
     struct buf record auto_buf = BUF_INIT(BLOB_HEADER_MAX + BLOB_INLINE_MAX);
     struct blob_info info;
+    bool linked = false;
     int r = 0;
 
     assert(b && d && bytes.len <= BLOB_INLINE_MAX);
     add_header(&record, bytes.len, STR_NONE);
     info = info_of(bytes.len, BLOB_GENERATION, record.len, STR_NONE);
     buf_add(&record, bytes);
-    if (buf_err(&record) == 0 && create_both(b, repo, d, u, buf_str(&record)))
+    if (buf_err(&record) == 0 && create_both(b, repo, d, u, buf_str(&record), &linked))
         cache_put(b, d, &info);
     else
         r = blob_create_inline(b, d, bytes, detail);
-    return r < 0 ? r : blob_link_create(b, repo, d, u, detail);
+    if (r == 0 && linked)
+        remember_link(b, repo, d, u);
+    return r < 0 || linked ? r : blob_link_create(b, repo, d, u, detail);
 }
 
 int blob_link_exists(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
@@ -535,7 +610,12 @@ int blob_link_exists(struct blobs *b, struct str repo, const struct digest *d, u
     struct store_info info;
     int r = link_key(repo, d, u, &key);
 
-    return r < 0 ? r : store_head(store_of(b), buf_str(&key), &info, detail);
+    if (r < 0 || link_known(b, buf_str(&key)))
+        return r;
+    r = store_head(store_of(b), buf_str(&key), &info, detail);
+    if (r == 0)
+        remember_link(b, repo, d, u);
+    return r;
 }
 
 int blob_link_exists_nowait(struct blobs *b, struct str repo, const struct digest *d, uint64_t u)
@@ -544,7 +624,9 @@ int blob_link_exists_nowait(struct blobs *b, struct str repo, const struct diges
     struct store_info info;
     int r = link_key(repo, d, u, &key);
 
-    return r < 0 ? r : store_probe(store_of(b), buf_str(&key), &info);
+    if (r < 0 || link_known(b, buf_str(&key)))
+        return r;
+    return store_probe(store_of(b), buf_str(&key), &info);
 }
 
 int blob_link_remove(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
@@ -553,6 +635,8 @@ int blob_link_remove(struct blobs *b, struct str repo, const struct digest *d, u
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
     int r = link_key(repo, d, u, &key);
 
+    if (r == 0)
+        forget_link(b, buf_str(&key));
     return r < 0 ? r : store_remove(store_of(b), buf_str(&key), STORE_LINK, detail);
 }
 
@@ -562,6 +646,7 @@ struct link_batch {
     struct buf keys[2 * BLOB_LINKS_BATCH];
     size_t count;
     size_t record_op[BLOB_LINKS_BATCH]; /* SIZE_MAX: known to exist */
+    size_t link_op[BLOB_LINKS_BATCH];   /* the same */
 };
 
 static void link_batch_done(struct link_batch **batch)
@@ -604,8 +689,15 @@ static int exist_batch(struct blobs *b, struct str repo, const struct digest *di
     assert(count <= BLOB_LINKS_BATCH);
     if (!batch)
         return -ERR_NOMEM;
-    for (size_t i = 0; i < count; i++) /* links are ops 0 .. count - 1 */
+    for (size_t i = 0; i < count; i++) {
+        struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+
+        batch->link_op[i] = SIZE_MAX;
+        if (link_key(repo, &digests[i], u[i], &key) == 0 && link_known(b, buf_str(&key)))
+            continue;
+        batch->link_op[i] = batch->count;
         keys_link(batch_key(batch), &digests[i], BLOB_GENERATION, repo, u[i]);
+    }
     for (size_t i = 0; i < count; i++) {
         struct blob_info info;
 
@@ -619,10 +711,12 @@ static int exist_batch(struct blobs *b, struct str repo, const struct digest *di
     if (r < 0)
         return r;
     for (size_t i = 0; i < count; i++) {
-        size_t record = batch->record_op[i];
+        size_t record = batch->record_op[i], link = batch->link_op[i];
 
-        ret_found[i] =
-            batch->ops[i].result == 0 && (record == SIZE_MAX || batch->ops[record].result == 0);
+        ret_found[i] = (link == SIZE_MAX || batch->ops[link].result == 0) &&
+                       (record == SIZE_MAX || batch->ops[record].result == 0);
+        if (ret_found[i])
+            remember_link(b, repo, &digests[i], u[i]);
     }
     return 0;
 }

@@ -25,7 +25,8 @@
 #define OBJLOG_ID_BYTES     16   /* of node and nonce */
 #define OBJLOG_ENVELOPE_MAX 2048 /* bytes of an entry beside its operations and payload */
 #define OBJLOG_HEX_LEN      (2 * OBJLOG_HASH_BYTES)
-#define OBJLOG_FOLLOW_KEEP  (64u << 10) /* a reader's buffer above this is given back */
+#define OBJLOG_WINDOW_MAX   16         /* entries asked for at once */
+#define OBJLOG_WINDOW_BYTES (1u << 20) /* of one window; larger ones are followed one by one */
 
 struct objlog {
     struct node *node; /* borrowed */
@@ -222,6 +223,15 @@ int objlog_probe(const struct objlog *l, uint64_t seq)
     return store_probe(node_store(l->node), buf_str(&key), &info) == -ERR_NOTFOUND ? 0 : -ERR_AGAIN;
 }
 
+bool objlog_ends_by(const struct objlog *l, uint64_t seq)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct store_info info;
+
+    return entry_key(l, seq + 1, &key) == 0 &&
+           store_head(node_store(l->node), buf_str(&key), &info, NULL) == -ERR_NOTFOUND;
+}
+
 /* The chain is broken: nothing more is committed here, and an operator must look (B6). */
 static int broken(struct objlog *l, uint64_t seq, int r, const struct err_detail *detail)
 {
@@ -268,21 +278,79 @@ static void settle_by(struct objlog *l, const struct objlog_pos *pos)
         l->undecided = false;
 }
 
+/* One entry: 0 = applied. */
+static int follow_one(struct objlog *l, struct objlog_pos *pos, objlog_apply_fn apply, void *arg,
+                      struct err_detail *detail)
+{
+    struct buf raw auto_buf = BUF_INIT(OBJLOG_ENTRY_MAX);
+    int r = get_entry(l, pos->seq + 1, &raw, detail);
+
+    if (r == -ERR_TOOBIG)
+        return broken(l, pos->seq + 1, -ERR_CORRUPT, NULL);
+    return r < 0 ? r : apply_next(l, pos, buf_str(&raw), apply, arg, detail);
+}
+
+struct window {
+    struct buf keys[OBJLOG_WINDOW_MAX], raws[OBJLOG_WINDOW_MAX];
+    struct store_op ops[OBJLOG_WINDOW_MAX];
+    unsigned size;
+};
+
+static void window_done(struct window *w)
+{
+    for (unsigned i = 0; i < w->size; i++) {
+        buf_done(&w->keys[i]);
+        buf_done(&w->raws[i]);
+    }
+}
+
+/* Several entries asked for at once, as a remote store likes it; what lies behind the first absence
+ * is not looked at. *size becomes that of the next window: small while entries are large. */
+static int follow_window(struct objlog *l, struct objlog_pos *pos, unsigned *size,
+                         objlog_apply_fn apply, void *arg, struct err_detail *detail)
+{
+    struct window w auto_of(window_done) = {.size = *size};
+    size_t bytes = 0;
+    int r = 0;
+
+    for (unsigned i = 0; i < w.size; i++) {
+        w.keys[i] = BUF_INIT(STORE_KEY_MAX);
+        w.raws[i] = BUF_INIT(OBJLOG_ENTRY_MAX);
+        if (entry_key(l, pos->seq + 1 + i, &w.keys[i]) < 0)
+            return buf_err(&w.keys[i]);
+        w.ops[i] =
+            (struct store_op){.kind = STORE_OP_GET, .key = buf_str(&w.keys[i]), .out = &w.raws[i]};
+    }
+    store_run(node_store(l->node), w.ops, w.size);
+    for (unsigned i = 0; i < w.size && r == 0; i++) {
+        r = w.ops[i].result;
+        if (r == -ERR_TOOBIG)
+            r = broken(l, pos->seq + 1, -ERR_CORRUPT, NULL);
+        else if (r == 0)
+            r = apply_next(l, pos, buf_str(&w.raws[i]), apply, arg, detail);
+        bytes += w.raws[i].len;
+    }
+    *size = bytes > OBJLOG_WINDOW_BYTES     ? 1
+            : 2 * *size < OBJLOG_WINDOW_MAX ? 2 * *size
+                                            : OBJLOG_WINDOW_MAX;
+    return r;
+}
+
 int objlog_follow(struct objlog *l, struct objlog_pos *pos, objlog_apply_fn apply, void *arg,
                   struct err_detail *detail)
 {
-    struct buf raw auto_buf = BUF_INIT(OBJLOG_ENTRY_MAX);
-    int r = 0;
+    unsigned window = 1;
+    int r;
 
     assert(l && pos && apply);
+    r = follow_one(l, pos, apply, arg, detail);
     while (r == 0) {
-        r = get_entry(l, pos->seq + 1, &raw, detail);
-        if (r == 0)
-            r = apply_next(l, pos, buf_str(&raw), apply, arg, detail);
-        else if (r == -ERR_TOOBIG)
-            r = broken(l, pos->seq + 1, -ERR_CORRUPT, NULL);
-        if (raw.cap > OBJLOG_FOLLOW_KEEP)
-            buf_done(&raw);
+        if (store_is_remote(node_store(l->node)) && window > 1) {
+            r = follow_window(l, pos, &window, apply, arg, detail);
+            continue;
+        }
+        window = 2;
+        r = follow_one(l, pos, apply, arg, detail);
     }
     settle_by(l, pos);
     if (r != -ERR_NOTFOUND)

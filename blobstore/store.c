@@ -164,6 +164,12 @@ bool store_has_files(const struct store *s)
     return s->ops->has_files;
 }
 
+bool store_is_remote(const struct store *s)
+{
+    assert(s != NULL);
+    return s->ops->remote;
+}
+
 int store_presign_get(struct store *s, struct str key, int64_t ttl_ms, struct buf *ret_url)
 {
     assert(s != NULL && ret_url != NULL && ttl_ms > 0 && key_ok(key));

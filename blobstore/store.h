@@ -107,6 +107,8 @@ struct store_object {
 int store_open(struct store *s, struct str key, struct store_object *ret,
                struct err_detail *detail) must_check;
 bool store_has_files(const struct store *s);
+/* Each question is a request over a network: worth remembering an answer for. */
+bool store_is_remote(const struct store *s);
 
 /* URL by which anyone may GET the object until it expires; -ERR_UNSUPPORTED where the store cannot.
  */

@@ -25,7 +25,7 @@ struct store_ops {
     int (*now)(struct store *s, int64_t *ret_ms, struct err_detail *d);
     void (*run)(struct store *s, struct store_op *ops, size_t count); /* NULL: one after another */
     int (*open)(struct store *s, struct str key, struct store_object *ret, struct err_detail *d);
-    bool has_files;
+    bool has_files, remote;
     int (*presign_get)(struct store *s, struct str key, int64_t ttl_ms,
                        struct buf *ret_url); /* NULL: unsupported */
     int (*stream_open)(struct store *s, struct str key, struct store_stream **ret,

@@ -84,6 +84,10 @@ static void get_init(struct s3_call *c, struct str key, uint64_t offset, uint64_
 {
     s3_call_init(c, S3_READ, "GET", key);
     c->answer = out;
+    if (len != STORE_WHOLE) {
+        c->try_ms = S3_TRY_MS + s3_slow_ms(len);
+        c->deadline_ms = clock_boot_ms() + S3_READ_MS + s3_slow_ms(len);
+    }
     if (len != STORE_WHOLE && offset + len <= INT64_MAX)
         snprintf(c->range, sizeof(c->range), "bytes=%llu-%llu", (unsigned long long)offset,
                  (unsigned long long)(offset + len - 1));
@@ -491,6 +495,7 @@ static const struct store_ops s3_ops = {
     .run = s3_run_ops,
     .open = s3_open,
     .has_files = false,
+    .remote = true,
     .presign_get = s3_presign_get,
     .stream_open = s3_stream_open,
     .stream_write = s3_stream_write,

@@ -15,7 +15,8 @@
 #include "blobstore/store_s3_internal.h"
 
 #define SAY_EVERY_MS    10000 /* refusals are logged at most so often */
-#define CLOCK_WIDEN_PPM 200   /* how fast what is known of the store's clock grows old */
+#define CLOCK_STEP_MS   5000
+#define CLOCK_WIDEN_PPM 200 /* how fast what is known of the store's clock grows old */
 
 static atomic_ullong requests;
 
@@ -62,6 +63,10 @@ int64_t s3_clock(struct store_s3 *s, bool *ret_known)
     known = s->dated_ms > 0 && now - s->dated_ms < S3_CLOCK_AGE_MS;
     offset = s->dated_ms > 0 ? s->offset_min_ms + (s->offset_max_ms - s->offset_min_ms) / 2
                              : clock_wall_ms() - now;
+    /* A better estimate may be an earlier one; only a clock that was set goes back. */
+    if (s->told_ms > now + offset && s->told_ms - now - offset < CLOCK_STEP_MS)
+        offset = s->told_ms - now;
+    s->told_ms = now + offset;
     mutex_unlock(&s->mu);
     *ret_known = known;
     return now + offset;
@@ -180,7 +185,8 @@ static int sign(struct store_s3 *s, struct s3_call *c, struct str path, struct e
 
 static int prepare(struct store_s3 *s, struct s3_call *c, struct err_detail *detail)
 {
-    int64_t now = clock_boot_ms(), limit = c->try_ms > 0 ? c->try_ms : S3_TRY_MS;
+    int64_t now = clock_boot_ms(), more = s3_slow_ms(c->body.len);
+    int64_t limit = c->try_ms > 0 ? c->try_ms : S3_TRY_MS + more;
     struct str path;
     int r;
 
@@ -194,7 +200,7 @@ static int prepare(struct store_s3 *s, struct s3_call *c, struct err_detail *det
     if (r < 0)
         return r;
     if (c->deadline_ms == 0)
-        c->deadline_ms = now + kind_ms(c);
+        c->deadline_ms = now + kind_ms(c) + more;
     if (c->answer && c->tries++ == 0)
         c->answer_at = c->answer->len;
     c->http.method = c->method;

@@ -17,12 +17,17 @@
 #define S3_ETAG_MAX  128
 
 /* Time for one exchange and for all of an operation's. */
-#define S3_TRY_MS         8000
-#define S3_READ_MS        10000
-#define S3_WRITE_MS       8000
-#define S3_CREATE_MS      5000
-#define S3_PART_TRY_MS    60000
-#define S3_PART_MS        120000
+#define S3_TRY_MS      8000
+#define S3_READ_MS     10000
+#define S3_WRITE_MS    8000
+#define S3_CREATE_MS   5000
+#define S3_PART_TRY_MS 60000
+#define S3_PART_MS     120000
+/* What is added for so many bytes: a store is expected to move 512 KiB a second. */
+static inline int64_t s3_slow_ms(uint64_t bytes)
+{
+    return (int64_t)(bytes >> 9);
+}
 #define S3_CLOCK_AGE_MS   600000 /* no Date for so long: the clock is asked for */
 #define S3_PAUSE_FIRST_MS 20
 #define S3_PAUSE_MAX_MS   500
@@ -68,6 +73,7 @@ struct store_s3 {
     uint64_t part_bytes;
     struct mutex mu;
     int64_t offset_min_ms, offset_max_ms; /* guarded by mu: store's clock - clock_boot_ms */
+    int64_t told_ms;                      /* guarded by mu: newest time that was told */
     int64_t dated_ms;                     /* guarded by mu: last Date; 0: never */
     int64_t said_ms;                      /* guarded by mu: a refusal was last logged */
 };

@@ -152,8 +152,8 @@ static void slot_body(struct s3_stream *st, struct s3_call *c)
     c->source = read_slot;
     c->source_arg = slot;
     c->source_len = slot->len;
-    c->try_ms = S3_PART_TRY_MS;
-    c->deadline_ms = clock_boot_ms() + S3_PART_MS;
+    c->try_ms = S3_PART_TRY_MS + s3_slow_ms(slot->len);
+    c->deadline_ms = clock_boot_ms() + S3_PART_MS + s3_slow_ms(slot->len);
 }
 
 static int keep_etag(struct s3_stream *st, const struct slot *slot)

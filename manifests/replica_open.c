@@ -228,7 +228,7 @@ static int load_newest(struct replica *r, const struct hint *hint, struct err_de
 
     if (hint->checkpoint > 0)
         e = replica_try_table(r, hint->checkpoint, detail);
-    else if (objlog_probe(r->log, LOOK_AT) == 0)
+    else if (objlog_probe(r->log, LOOK_AT) == 0 || objlog_ends_by(r->log, LOOK_AT))
         return 0;
     if (e != -ERR_NOTFOUND)
         return e;

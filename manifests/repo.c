@@ -335,7 +335,8 @@ static int open_repo(struct repo *r, struct err_detail *detail)
     if (r->past)
         return replica_open_at(r->replica, r->at, detail);
     e = replica_open(r->replica, detail);
-    if (e == 0)
+    /* Several requests on a remote store: there the next change tells it. */
+    if (e == 0 && !store_is_remote(node_store(blobs_node(r->owner->blobs))))
         tell_catalog(r);
     return e;
 }

@@ -36,6 +36,7 @@ struct repo {
     struct link_seen *links; /* NULL until one was seen */
 
     struct repo_batch batch; /* the holder's */
+    bool flipped;            /* emptied or filled since the catalog was last told; replica's lock */
     int64_t marked;          /* the holder's: newest ten minutes whose marker exists */
 
     struct {

@@ -105,8 +105,10 @@ static int prepare(void *self, const struct objlog_entry *e, void **ret, struct 
 static void apply(void *self, void *prepared)
 {
     struct repo *r = self;
+    bool filled = repo_filled(r);
 
     state_commit(r->state, prepared);
+    r->flipped = r->flipped || repo_filled(r) != filled;
 }
 
 /* ---- checkpoints */
@@ -233,16 +235,21 @@ static void after(void *self, int64_t deadline_ms)
     struct repo *r = self;
     const struct repos_settings *settings = repos_settings(r->owner);
     uint64_t seq;
-    bool filled;
+    bool filled, flipped;
 
     replica_lock(r->replica);
     seq = replica_seq(r->replica);
     filled = repo_filled(r);
+    flipped = r->flipped;
+    r->flipped = false;
     replica_unlock(r->replica);
     /* Again: an entry may have come to stand long after its time. */
     (void)!mark_changes(r, seq, NULL);
     if (settings->committed)
         settings->committed(settings->committed_arg, r->name_str, seq);
+    /* What this node last saw the catalog say may be of before another node's change. */
+    if (flipped)
+        (void)!catalog_refresh(repos_catalog(r->owner), NULL);
     catalog_agree_until(repos_catalog(r->owner), r->name_str, filled, seq, deadline_ms);
 }
 

@@ -7,6 +7,7 @@
 #include "registry/api.h"
 #include "registry/api_common.h"
 #include "registry/conditional.h"
+#include "registry/redirect.h"
 
 #define BLOB_TYPE         "application/octet-stream"
 #define BLOB_RANGES_MAX   (8u << 20)  /* bytes of several ranges out of a remote store */
@@ -84,9 +85,35 @@ static int reply_remote_ranges(struct req *r, const struct digest *d, const stru
     return e < 0 ? e : req_reply_ranges(r, fd_steal(&fd), 0, info->size, ranges, count);
 }
 
+static int try_redirect(struct req *r, const struct digest *d, const struct blob_info *info,
+                        bool *ret_done)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    const struct redirect *x = req_app(r)->redirect;
+    char text[DIGEST_TEXT_MAX];
+    int e;
+
+    *ret_done = false;
+    if (!x || !info->data_id[0])
+        return 0;
+    keys_data(&key, str_of(info->data_id));
+    e = buf_err(&key) < 0
+            ? buf_err(&key)
+            : redirect_reply(x, r, buf_str(&key), digest_text(d, text), info->size, ret_done);
+    return e;
+}
+
 static int reply_remote_body(struct req *r, const struct digest *d, const struct blob_info *info,
                              const struct byte_range *ranges, size_t count)
 {
+    bool done;
+    int e;
+
+    if (count <= 1) { /* stores answer one range only (R46) */
+        e = try_redirect(r, d, info, &done);
+        if (e < 0 || done)
+            return e;
+    }
     add_headers(r, d);
     req_add_header(r, "Accept-Ranges", STR("bytes"));
     if (count > 1)
@@ -189,6 +216,8 @@ static int reply_blob(struct req *r, const struct digest *d, const struct blob_i
         add_headers(r, d);
         return req_reply_empty(r, 304);
     }
+    if (req_is_head(r) && store_is_remote(req_app(r)->store))
+        return reply_head(r, d, info); /* costs no request */
     if ((range.len == 0 || req_is_head(r)) && info->size <= BLOB_PREPARED_MAX)
         return reply_prepared(r, d, waiting);
     if (req_is_head(r))

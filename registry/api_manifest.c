@@ -42,19 +42,13 @@ static int read_manifest(struct req *r, const struct reference *ref, enum waitin
     return e < 0 ? e : find_manifest(repo, ref, waiting, ret);
 }
 
-static int make_answer(struct req *r, const struct repo_manifest *m, bool past, bool by_tag,
-                       struct answer **ret)
+static int answer_of(struct req *r, const struct repo_manifest *m, struct str body, bool by_tag,
+                     struct answer **ret)
 {
-    struct buf body auto_buf = BUF_INIT(BLOB_MANIFEST_MAX);
     char text[DIGEST_TEXT_MAX], etag[DIGEST_TEXT_MAX + 2];
     struct answer *a;
-    int e = blob_read(req_app(r)->blobs, &m->digest, BLOB_MANIFEST_MAX, &body, req_detail(r));
+    int e = answer_new(200, body, &a);
 
-    if (e == -ERR_NOTFOUND)
-        return past ? api_content_removed(r) : api_missing_record(r, &m->digest);
-    if (e < 0)
-        return e;
-    e = answer_new(200, buf_str(&body), &a);
     if (e < 0)
         return e;
     if (answer_add_header(a, "Content-Type", str_of(m->media_type)) < 0 ||
@@ -68,6 +62,30 @@ static int make_answer(struct req *r, const struct repo_manifest *m, bool past, 
     answers_put(req_app(r)->answers, &m->digest, str_of(m->media_type), by_tag, a, body.len);
     *ret = a;
     return 0;
+}
+
+/* Where bytes cost a request, those at hand serve both by digest and by tag. */
+static void answer_other(struct req *r, const struct repo_manifest *m, struct str body, bool by_tag)
+{
+    struct answer *a;
+
+    if (store_is_remote(req_app(r)->store) && answer_of(r, m, body, by_tag, &a) == 0)
+        answer_unref(a);
+}
+
+static int make_answer(struct req *r, const struct repo_manifest *m, bool past, bool by_tag,
+                       struct answer **ret)
+{
+    struct buf body auto_buf = BUF_INIT(BLOB_MANIFEST_MAX);
+    int e = blob_read(req_app(r)->blobs, &m->digest, BLOB_MANIFEST_MAX, &body, req_detail(r));
+
+    if (e == -ERR_NOTFOUND)
+        return past ? api_content_removed(r) : api_missing_record(r, &m->digest);
+    if (e == 0)
+        e = answer_of(r, m, buf_str(&body), by_tag, ret);
+    if (e == 0)
+        answer_other(r, m, buf_str(&body), !by_tag);
+    return e;
 }
 
 static int reply_not_modified(struct req *r, const struct digest *d, bool by_tag)
@@ -238,6 +256,17 @@ static int reply_put(struct req *r, const struct manifest *m, const struct diges
     return req_reply_empty(r, 201);
 }
 
+/* What was just pushed is mostly read next. */
+static void remember(struct req *r, struct repo *repo, const struct digest *d)
+{
+    struct repo_manifest m;
+
+    if (!store_is_remote(req_app(r)->store) || repo_manifest(repo, d, &m) < 0)
+        return;
+    answer_other(r, &m, req_body(r), true);
+    answer_other(r, &m, req_body(r), false);
+}
+
 int api_manifest_put(struct req *r)
 {
     struct tags tags auto_of(tags_done) = {.count = 0};
@@ -267,7 +296,10 @@ int api_manifest_put(struct req *r)
         return reply_missing(r, &missing);
     if (api_is_refusal(e, &refusal))
         return api_reply_refused(r, e, &refusal);
-    return e < 0 ? e : reply_put(r, &m, &put.digest, &tags);
+    if (e < 0)
+        return e;
+    remember(r, repo, &put.digest);
+    return reply_put(r, &m, &put.digest, &tags);
 }
 
 /* What a digest names has only one entity tag, so its condition can be judged ahead; what would be

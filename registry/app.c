@@ -6,6 +6,7 @@
 #include "manifests/view.h"
 #include "registry/answers.h"
 #include "registry/fetch.h"
+#include "registry/redirect.h"
 #include "registry/robots.h"
 
 #define BACKGROUND_THREADS   1
@@ -110,6 +111,7 @@ void app_close(struct app *app)
         uploads_free(app->uploads);
     if (app->blobs)
         blobs_free(app->blobs);
+    redirect_free(app->redirect);
     cache_free(app->cache);
     answers_free(app->answers);
     access_free(app->access);

@@ -14,6 +14,7 @@
 struct answers;
 struct robots_log;
 struct views;
+struct redirect;
 
 #define APP_URL_BASE_MAX 512
 
@@ -35,6 +36,7 @@ struct app {
     struct answers *answers; /* prepared manifest answers */
     struct work *background;
     struct events *events;
+    struct redirect *redirect; /* NULL: never */
     struct app_refuse refuse;
     int64_t staleness_ms; /* how old the state may be that reads are answered from; 0: strict */
     struct robots_log *robots;      /* API keys; NULL while nobody is asked who he is */

@@ -120,6 +120,8 @@ int cmd_serve(const struct config *config, const struct opt_list *args)
         e = app_set_external_url(&app, config->external_url, &why);
     if (e == 0)
         e = app_set_cache(&app, config->cache_dir, (uint64_t)config->cache_size, &why);
+    if (e == 0)
+        e = redirect_new(&config->redirect, store, config->external_url, &app.redirect, &why);
     app.refuse = config->refuse;
     app.staleness_ms = config->staleness * 1000;
     if (e == 0)

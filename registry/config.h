@@ -5,6 +5,7 @@
 
 #include "base/opt.h"
 #include "registry/app.h"
+#include "registry/redirect.h"
 
 #define CONFIG_STALENESS_MAX 60 /* seconds */
 
@@ -15,6 +16,7 @@ struct config {
     int s3_addressing;
     const char *cache_dir;
     int64_t cache_size;
+    struct redirect_settings redirect;
     struct opt_list listen;
     int references;
     struct access_settings access;

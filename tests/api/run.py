@@ -2,12 +2,13 @@
 """Black-box tests of the registry's HTTP API.
 
     tests/api/run.py [--stowage BIN] [--url URL] [--only PATTERN] [--jobs N] [--slow] [-v]
-    tests/api/run.py --url URL --behind EXTERNAL_URL [--cacert FILE]
+    tests/api/run.py --url URL --behind EXTERNAL_URL [--cacert FILE] [--without NAMES]
 
 Without --url the cases start `stowage serve` themselves (binary: --stowage, $STOWAGE or
 build/stowage). With --url they drive a registry that already runs; cases that need a server or a
 root directory of their own are then skipped, each with its reason. --only takes words separated by
-commas: a part of a case's name, or a requirement (R54). --slow adds the cases that mostly wait.
+commas: a part of a case's name, or a requirement (R54). --slow adds the cases that mostly wait,
+--without leaves out those with exactly these names.
 
 --behind says that --url is a proxy's (http or https, with --cacert), and what the server's
 --external-url is: "" (proxy that adds no path), /registry or https://host:port/registry. Requests
@@ -121,6 +122,7 @@ def main():
     ap.add_argument("--behind", metavar="EXTERNAL_URL")
     ap.add_argument("--cacert", metavar="FILE")
     ap.add_argument("--s3", nargs="?", const="", metavar="FOLDER")
+    ap.add_argument("--without", default="", metavar="NAMES")
     ap.add_argument("--only", default="")
     ap.add_argument("--jobs", type=int, default=4)
     ap.add_argument("--slow", action="store_true")
@@ -131,7 +133,9 @@ def main():
         binary = args.stowage
     elif not os.access(binary, os.X_OK):
         sys.exit(f"no server at {binary}: give --stowage BIN, $STOWAGE or --url URL")
-    cases = [c for c in harness.load_cases() if chosen(c, args.only) and (args.slow or not c.slow)]
+    without = set(filter(None, args.without.split(",")))
+    cases = [c for c in harness.load_cases() if chosen(c, args.only) and (args.slow or not c.slow)
+             and c.name not in without]
     binary = os.path.abspath(binary) if binary else None
     gateway = start_gateway(args.s3) if args.s3 is not None else None
     world = harness.World(binary, args.url, args.cacert, args.behind)

@@ -15,6 +15,7 @@ oras      oras.land/oras                          v1.3.3   cmd/oras
 notation  github.com/notaryproject/notation       v1.3.2   cmd/notation
 helm      helm.sh/helm/v3                         v3.22.0  cmd/helm
 cosign    github.com/sigstore/cosign/v3           v3.1.3   cmd/cosign
+versitygw github.com/versity/versitygw            v1.8.0   cmd/versitygw
 "
 
 if [ $# -ne 1 ] || [ "$1" = --help ]; then

@@ -5,7 +5,7 @@ careless gateways do.
 
 plain: requests go through as they are. drop: the condition of a create is lost. head-then-put: it
 is turned into a look and a PUT without condition. The last two sign again, since what was signed
-has changed. .log is the list of (method, path, query, status) so far.
+has changed. .log is the list of (method, path, query, status, seconds upstream) so far.
 """
 
 import http.client
@@ -68,6 +68,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(length)
         if proxy.delay:
             time.sleep(proxy.delay)
+        self.begun = time.monotonic()
         headers = [(k, v) for k, v in self.headers.items() if k.lower() not in HOP]
         conditional = self.command == "PUT" and "if-none-match" in self.headers
         try:
@@ -87,7 +88,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def reply(self, status, headers, data, proxy):
         parts = urllib.parse.urlsplit(self.path)
         with proxy.lock:
-            proxy.log.append((self.command, urllib.parse.unquote(parts.path), parts.query, status))
+            proxy.log.append((self.command, urllib.parse.unquote(parts.path), parts.query, status,
+                              time.monotonic() - self.begun))
         lines = [f"HTTP/1.1 {status} x"]
         told = False
         for name, value in headers:

@@ -1,0 +1,578 @@
+#!/usr/bin/env python3
+"""Nodes on a bucket of a real S3 server (versitygw, two processes on one directory).
+
+    run.py --stowage BIN [--path FOLDER] [--unit FILE] [--conformance] [--only WORD]
+
+Says what each case found; counts of requests are printed as a table beside their bounds. Without
+versitygw: "missing: versitygw". The last line is `N passed, N failed, N skipped`.
+"""
+
+import argparse
+import contextlib
+import http.server
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import urllib.request
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import gateway as gateway_mod  # noqa: E402
+import proxy as proxy_mod  # noqa: E402
+from world import MANIFEST, World, digest, want  # noqa: E402
+
+MIB = 1 << 20
+CASES = []
+
+
+def case(fn):
+    CASES.append(fn)
+    return fn
+
+
+def program(w, *args, env=None, timeout=60):
+    """One call of the program with the bucket's credentials."""
+    full = {**os.environ, **w.gateway.environ(), **(env or {})}
+    return subprocess.run([w.stowage, *args], env=full, capture_output=True, text=True,
+                          timeout=timeout, check=False)
+
+
+# ---- the store
+
+
+@case
+def shared_suite_of_stores(w, stack):
+    """Every sentence of store.h, on two gateways, bare and behind the fault wrapper."""
+    if not w.unit:
+        return "skip: no --unit"
+    env = dict(os.environ, **w.gateway.environ(), STOWAGE_TEST_BUCKET=w.bucket,
+               CMOCKA_MESSAGE_OUTPUT="STDOUT")
+    done = subprocess.run([w.unit], env=env, capture_output=True, text=True, timeout=300,
+                          check=False)
+    text = done.stdout + done.stderr
+    want(done.returncode == 0 and "PASSED" in text, text[-2000:])
+    return text.split("[  PASSED  ]")[-1].strip().splitlines()[0]
+
+
+@case
+def doctor_accepts_and_refuses(w, stack):
+    """A condition that is dropped, and one that is looked at first, are refused with the reason."""
+    for mode, status, word in (("plain", 0, "safe"), ("drop", 1, "ignores the condition"),
+                               ("head-then-put", 1, "looks first")):
+        with proxy_mod.Proxy(w.gateway.endpoints[0], mode) as p:
+            args = ["--store", f"s3://{w.bucket}/{w.prefix()}", "--s3-endpoint", p.url]
+            done = program(w, "doctor", *args)
+            text = done.stdout + done.stderr
+            want(done.returncode == status and word in text, f"{mode}: {done.returncode} {text}")
+            if status:
+                done = program(w, "serve", "--listen", "127.0.0.1:0", *args)
+                want(done.returncode == 1 and word in done.stderr and "listening" not in
+                     done.stdout, f"serve, {mode}: {done.returncode} {done.stderr}")
+
+
+@case
+def what_cannot_be_reached_is_said(w, stack):
+    args = ["--store", f"s3://{w.bucket}/x", "--s3-endpoint", "http://127.0.0.1:1"]
+    done = program(w, "serve", "--listen", "127.0.0.1:0", *args)
+    want(done.returncode == 1 and "cannot be reached" in done.stderr, done.stderr)
+    args[3] = w.gateway.endpoints[0]
+    done = program(w, "serve", "--listen", "127.0.0.1:0", *args,
+                   env={"AWS_SECRET_ACCESS_KEY": "wrong"})
+    want(done.returncode == 1 and "SignatureDoesNotMatch" in done.stderr, done.stderr)
+    args[1] = "s3://no-such-bucket-here/x"
+    done = program(w, "serve", "--listen", "127.0.0.1:0", *args)
+    want(done.returncode == 1 and "NoSuchBucket" in done.stderr, done.stderr)
+
+
+# ---- credentials
+
+
+class Metadata(http.server.BaseHTTPRequestHandler):
+    """A container's and an instance's metadata service; credentials end after a few seconds."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def say(self, status, text):
+        body = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_PUT(self):
+        if self.path != "/latest/api/token" or "X-aws-ec2-metadata-token-ttl-seconds" not in \
+                self.headers:
+            return self.say(400, "")
+        return self.say(200, "a-token")
+
+    def do_GET(self):
+        keys = self.server.keys
+        if self.path == "/container":
+            if self.headers.get("Authorization") != "let-me-in":
+                return self.say(403, "")
+        elif self.headers.get("X-aws-ec2-metadata-token") != "a-token":
+            return self.say(401, "")
+        elif self.path == "/latest/meta-data/iam/security-credentials/":
+            return self.say(200, "the-role")
+        elif self.path != "/latest/meta-data/iam/security-credentials/the-role":
+            return self.say(404, "")
+        self.server.asked += 1
+        until = time.gmtime(time.time() + self.server.seconds)
+        return self.say(200, json.dumps({
+            "AccessKeyId": keys["AWS_ACCESS_KEY_ID"],
+            "SecretAccessKey": keys["AWS_SECRET_ACCESS_KEY"], "Token": "",
+            "Expiration": time.strftime("%Y-%m-%dT%H:%M:%SZ", until)}))
+
+
+@case
+def credentials_of_container_instance_and_file(w, stack):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
+    server.keys, server.asked, server.seconds = w.gateway.environ(), 0, 3600
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    stack.callback(server.server_close)
+    stack.callback(server.shutdown)
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    args = ["--store", f"s3://{w.bucket}/{w.prefix()}", "--s3-endpoint", w.gateway.endpoints[0]]
+    scratch = pathlib.Path(stack.enter_context(
+        contextlib.closing(Folder())).path)
+    (scratch / "credentials").write_text(
+        "[default]\naws_access_key_id=no\naws_secret_access_key=no\n[ours]\n"
+        f"aws_access_key_id = {server.keys['AWS_ACCESS_KEY_ID']}\n"
+        f"aws_secret_access_key={server.keys['AWS_SECRET_ACCESS_KEY']}\n")
+    nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": "/nonexistent"}
+    for name, env in (
+            ("container", {"AWS_CONTAINER_CREDENTIALS_FULL_URI": url + "/container",
+                           "AWS_CONTAINER_AUTHORIZATION_TOKEN": "let-me-in"}),
+            ("instance", {"AWS_EC2_METADATA_SERVICE_ENDPOINT": url,
+                          "AWS_EC2_METADATA_DISABLED": "false"}),
+            ("file", {"AWS_SHARED_CREDENTIALS_FILE": str(scratch / "credentials"),
+                      "AWS_PROFILE": "ours"})):
+        server.asked = 0
+        done = program(w, "doctor", *args, env=dict(nothing, **env))
+        want(done.returncode == 0, f"{name}: {done.stdout} {done.stderr}")
+        want((server.asked == 1) == (name != "file"), f"{name}: asked {server.asked} times")
+    # What ends soon is asked for again, before it ends.
+    server.seconds, server.asked = 200, 0
+    env = dict(nothing, AWS_CONTAINER_CREDENTIALS_FULL_URI=url + "/container",
+               AWS_CONTAINER_AUTHORIZATION_TOKEN="let-me-in")
+    full = {**os.environ, **w.gateway.environ(), **env}
+    proc = subprocess.Popen([w.stowage, "serve", "--listen", "127.0.0.1:0", *args], env=full,
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    stack.callback(proc.wait)
+    stack.callback(proc.terminate)
+    address = proc.stdout.readline().split()[-1]
+    end = time.monotonic() + 20
+    while server.asked < 2 and time.monotonic() < end:
+        urllib.request.urlopen(address + "/readyz", timeout=10).read()
+        time.sleep(0.5)
+    want(server.asked >= 2, "credentials that end were not asked for again")
+
+
+class Folder:
+    def __init__(self):
+        self.path = tempfile.mkdtemp(prefix="stowage-s3-")
+
+    def close(self):
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+# ---- uploads
+
+
+def chunk(node, where, data, start):
+    heads, _ = node.ok("PATCH", where, 202, data,
+                       {"Content-Range": f"{start}-{start + len(data) - 1}",
+                        "Content-Type": "application/octet-stream"})
+    return heads["Location"]
+
+
+@case
+def five_chunks_on_five_nodes_with_a_kill_between(w, stack):
+    """Sizes below, at and above a part, so that the tail goes from node to node, too."""
+    prefix = w.prefix()
+    sizes = [3 * MIB + 5, 9 * MIB, 100, 17 * MIB + 1, 2 * MIB]
+    parts = [os.urandom(size) for size in sizes]
+    where, start = None, 0
+    for number, data in enumerate(parts):
+        node = w.node(prefix, endpoint=w.gateway.endpoints[number % 2], stack=stack)
+        if where is None:
+            where = node.ok("POST", "/v2/a/b/blobs/uploads/", 202)[0]["Location"]
+        where = chunk(node, where, data, start)
+        start += len(data)
+        if number + 1 < len(parts):
+            node.stop(signal.SIGKILL)
+            node.conn = None
+    whole = b"".join(parts)
+    heads, _ = node.req("GET", where)[1:]
+    want(heads["Range"] == f"0-{len(whole) - 1}", f"Range {heads['Range']}")
+    node.stop(signal.SIGKILL)
+    last = w.node(prefix, stack=stack)
+    sep = "&" if "?" in where else "?"
+    last.ok("PUT", f"{where}{sep}digest={digest(whole)}", 201)
+    got = last.ok("GET", f"/v2/a/b/blobs/{digest(whole)}", 200)[1]
+    want(got == whole, "other bytes")
+
+
+@case
+def two_nodes_close_one_session_at_once(w, stack):
+    prefix = w.prefix()
+    nodes = [w.node(prefix, endpoint=w.gateway.endpoints[i], stack=stack) for i in (0, 1)]
+    for turn in range(4):
+        data = os.urandom(11 * MIB if turn % 2 else 300_000)
+        where = nodes[0].ok("POST", "/v2/a/b/blobs/uploads/", 202)[0]["Location"]
+        where = chunk(nodes[turn // 2], where, data, 0)
+        sep = "&" if "?" in where else "?"
+        got = [None, None]
+
+        def close(i):
+            got[i] = nodes[i].req("PUT", f"{where}{sep}digest={digest(data)}")[0]
+
+        threads = [threading.Thread(target=close, args=(i,)) for i in (0, 1)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        want(201 in got and set(got) <= {201, 404}, f"answers {got}")
+        for node in nodes:
+            want(node.ok("GET", f"/v2/a/b/blobs/{digest(data)}", 200)[1] == data, "other bytes")
+
+
+@case
+def last_byte_to_headers_does_not_depend_on_the_size(w, stack):
+    """What the store itself takes to complete the upload (this one copies every byte) is its own."""
+    p = stack.enter_context(proxy_mod.Proxy(w.gateway.endpoints[0]))
+    node = w.node(w.prefix(), endpoint=p.url, stack=stack)
+    own, text = {}, []
+    for size in (16, 128):
+        whole = os.urandom(MIB) * size
+        where = node.ok("POST", "/v2/a/b/blobs/uploads/", 202)[0]["Location"]
+        where = chunk(node, where, whole, 0)
+        name = digest(whole)
+        p.take()
+        begin = time.monotonic()
+        sep = "&" if "?" in where else "?"
+        node.ok("PUT", f"{where}{sep}digest={name}", 201)
+        took = time.monotonic() - begin
+        store = sum(one[4] for one in p.take() if one[0] == "POST")
+        own[size] = took - store
+        text.append(f"{size} MiB {own[size] * 1000:.0f} ms and {store * 1000:.0f} of the store")
+    want(max(own.values()) < 1.0 and own[128] - own[16] < 0.2, "; ".join(text))
+    return "; ".join(text)
+
+
+# ---- redirects
+
+
+@case
+def redirects(w, stack):
+    """R40-R47: to localhost, while the registry is 127.0.0.1."""
+    public = w.gateway.endpoints[1].replace("127.0.0.1", "localhost")
+    flags = ["--s3-public-endpoint", public, "--redirect-off-agent", "old-client",
+             "--redirect-off-network", "10.1.0.0/16"]
+    node = w.node(w.prefix(), *flags, stack=stack)
+    large, small = os.urandom(MIB), os.urandom(MIB - 1)
+    for data in (large, small):
+        node.blob("a/b", data)
+    target = f"/v2/a/b/blobs/{digest(large)}"
+    status, heads, body = node.req("GET", target)
+    want(status == 307 and body == b"", f"GET of a large blob: {status}")
+    want(heads["Docker-Content-Digest"] == digest(large), "R40: digest on the 307")
+    want(heads["Cache-Control"] == "no-store", "R45: no-store")
+    url = heads["Location"]
+    want(url.startswith(public + "/"), f"Location {url.split('?')[0]}")
+    want("/v1/" not in url and "/v2/" not in url, "R43")
+    with urllib.request.urlopen(url, timeout=30) as resp:
+        want(resp.headers["Content-Type"] == "application/octet-stream", "R45: type")
+        want(resp.read() == large, "other bytes by redirect")
+    status, heads, _ = node.req("GET", target, headers={"Range": "bytes=10-19"})
+    want(status == 307, f"a range: {status}")
+    ask = urllib.request.Request(heads["Location"], headers={"Range": "bytes=10-19"})
+    with urllib.request.urlopen(ask, timeout=30) as resp:
+        want(resp.status == 206 and resp.read() == large[10:20], "range by redirect")
+    status, heads, _ = node.req("HEAD", target)
+    want(status == 200 and heads["Content-Length"] == str(MIB), "HEAD is local")
+    want(node.ok("GET", f"/v2/a/b/blobs/{digest(small)}", 200)[1] == small, "R41: small")
+    status, _, body = node.req("GET", target, headers={"Range": "bytes=0-1,5-6"})
+    want(status == 206 and large[5:7] in body, f"R46: several ranges: {status}")
+    for headers in ({"User-Agent": "an Old-Client/1"}, {"X-Forwarded-For": "10.1.2.3, 1.1.1.1"},
+                    {"Host": "localhost:5000"}, {"X-Forwarded-Proto": "https"}):
+        want(node.ok("GET", target, 200, headers=headers)[1] == large, f"served with {headers}")
+    off = w.node(w.prefix(), *flags, "--redirect-off", stack=stack)
+    off.blob("a/b", large)
+    want(off.ok("GET", target, 200)[1] == large, "--redirect-off")
+    return "X-Amz-Signature" not in node.log() or want(False, "a signature in the log")
+
+
+# ---- nodes own nothing
+
+
+def crawl(node):
+    """All answers there are to questions about a registry, by question."""
+    answers = {}
+
+    def ask(target):
+        status, heads, body = node.req("GET", target)
+        kept = ("Docker-Content-Digest", "Content-Type", "Content-Length", "ETag", "Link")
+        answers[target] = status, [heads.get(name) for name in kept], digest(body)
+        return body
+
+    for name in json.loads(ask("/v2/_catalog"))["repositories"]:
+        for tag in json.loads(ask(f"/v2/{name}/tags/list"))["tags"]:
+            manifest = json.loads(ask(f"/v2/{name}/manifests/{tag}"))
+            for one in [manifest["config"], *manifest["layers"]]:
+                ask(f"/v2/{name}/blobs/{one['digest']}")
+    return answers
+
+
+@case
+def another_node_with_the_credentials_alone_answers_the_same(w, stack):
+    """And the bucket copied into a directory, and from there into another prefix."""
+    prefix = w.prefix()
+    nodes = [w.node(prefix, "--redirect-off", endpoint=w.gateway.endpoints[i % 2], stack=stack)
+             for i in range(3)]
+    for i in range(6):
+        nodes[i % 3].image(f"team/app{i % 2}", f"v{i}",
+                           [os.urandom(200), os.urandom(100_000), os.urandom(2 * MIB)], str(i))
+    before = crawl(nodes[0])
+    want(len(before) == 1 + 2 + 6 + 24, f"{len(before)} answers")
+    want(all(a[0] == 200 for a in before.values()), "an answer that is not 200")
+    want(crawl(nodes[2]) == before, "two nodes differ")
+    for node in nodes:
+        node.stop()
+    other = w.node(prefix, "--redirect-off", stack=stack)
+    want(crawl(other) == before, "another node differs")
+    scratch = stack.enter_context(contextlib.closing(Folder())).path
+    flags = ["--s3-endpoint", w.gateway.endpoints[0]]
+    again = w.prefix()
+    for source, target in ((f"s3://{w.bucket}/{prefix}", f"dir:{scratch}/copy"),
+                           (f"dir:{scratch}/copy", f"s3://{w.bucket}/{again}")):
+        done = program(w, "copy", *flags, source, target)
+        want(done.returncode == 0, f"copy {source} {target}: {done.stdout} {done.stderr}")
+    third = w.node(again, "--redirect-off", stack=stack)
+    want(crawl(third) == before, "the copy differs")
+    done = program(w, "fsck", "--store", f"s3://{w.bucket}/{again}", *flags)
+    want(done.returncode == 0, f"fsck: {done.stdout[-500:]} {done.stderr}")
+
+
+# ---- behind a proxy, without affinity
+
+HAPROXY = """global
+  maxconn 4000
+  tune.bufsize 32768
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 900s
+  timeout server 900s
+  retries 1
+  http-reuse safe
+frontend registry
+  bind 127.0.0.1:{port}
+  default_backend nodes
+backend nodes
+  balance roundrobin
+{servers}
+"""
+
+
+def three_nodes(w, stack):
+    """Address of HAProxy in front of three nodes on one bucket: each request to the next one."""
+    if not shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin"):
+        print("missing: haproxy")
+        return None
+    prefix = w.prefix()
+    nodes = [w.node(prefix, "--redirect-off", endpoint=w.gateway.endpoints[i % 2], stack=stack)
+             for i in range(3)]
+    scratch = pathlib.Path(stack.enter_context(contextlib.closing(Folder())).path)
+    port = gateway_mod.free_port()
+    servers = "\n".join(f"  server n{i} {node.authority} pool-purge-delay 30s" for i, node in enumerate(nodes))
+    (scratch / "cfg").write_text(HAPROXY.format(port=port, servers=servers))
+    proc = subprocess.Popen([shutil.which("haproxy", path="/usr/sbin:/usr/bin"), "-db", "-f",
+                             str(scratch / "cfg")], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stack.callback(proc.wait)
+    stack.callback(proc.terminate)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).read()
+            return f"127.0.0.1:{port}"
+        time.sleep(0.1)
+    raise RuntimeError("HAProxy did not start")
+
+
+def counts_of(done):
+    """The last line of a suite, which must say that nothing failed."""
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    last = next((x for x in reversed(lines) if " passed, " in x), "no counts")
+    want(done.returncode == 0 and ", 0 failed," in last,
+         "\n".join(x for x in lines if "FAIL" in x or x == last)[-2500:])
+    return last
+
+
+# A small blob's session has no entry that ends it, so only the node that closed it knows; and the
+# last one asks 48,000 questions.
+ONE_NODE = ("upload.closed_session_is_gone", "upload.put_with_other_content_drops_the_session",
+            "limits.very_many_distinct_layers")
+
+
+@case
+def api_suite_through_haproxy_over_three_nodes(w, stack):
+    address = three_nodes(w, stack)
+    if not address:
+        return "skip: no HAProxy"
+    return counts_of(subprocess.run(
+        [sys.executable, str(HERE.parent / "api" / "run.py"), "--url", f"http://{address}",
+         "--behind", "", "--without", ",".join(ONE_NODE)], capture_output=True, text=True, timeout=300, check=False))
+
+
+@case
+def conformance_through_haproxy_over_three_nodes(w, stack):
+    if not w.conformance:
+        return "skip: only with --conformance"
+    address = three_nodes(w, stack)
+    if not address:
+        return "skip: no HAProxy"
+    done = subprocess.run(
+        [str(HERE.parent.parent / "conformance" / "run.sh"), "--runs", "dev", "--registry",
+         address], capture_output=True, text=True, timeout=900, check=False)
+    if "missing: " in done.stdout:
+        print(done.stdout.splitlines()[0])
+        return "skip: no suite"
+    return counts_of(done)
+
+
+# ---- budgets
+
+
+def sort_requests(log):
+    """(all, writes and lists)"""
+    writes = [one for one in log if one[0] in ("PUT", "POST", "DELETE") or
+              one[0] == "GET" and ("list-type" in one[2] or one[2].startswith("uploads"))]
+    return len(log), len(writes)
+
+
+@case
+def requests_per_operation(w, stack):
+    """The bounds that docs/operations.md gives; 20 ms more for each request in the rows of time."""
+    p = stack.enter_context(proxy_mod.Proxy(w.gateway.endpoints[0]))
+    prefix = w.prefix()
+    node = w.node(prefix, "--redirect-off", endpoint=p.url, stack=stack)
+    layers = [os.urandom(4096), os.urandom(MIB), os.urandom(64 * MIB)]
+    rows, bad = [], []
+    p.take()
+
+    def row(what, most_all, most_writes):
+        got = sort_requests(p.take())
+        rows.append(f"{what:28} {got[0]:4} of {most_all:3} {got[1]:4} of {most_writes:3}")
+        if got[0] > most_all or got[1] > most_writes:
+            bad.append(what)
+
+    manifest = node.image("a/b", "v1", layers)
+    row("fresh push, docker's way", *BUDGET["push"])
+    node.image("a/b", "v1", layers)
+    row("unchanged push", *BUDGET["again"])
+    node.image("a/b", "v2", layers)
+    row("one new tag", *BUDGET["tag"])
+    node.req("HEAD", "/v2/a/b/manifests/v1")
+    row("HEAD of a tag", *BUDGET["head"])
+    node.req("GET", "/v2/a/b/manifests/v1")
+    row("manifest by tag, warm", *BUDGET["head"])
+    for what, size in (("blob of 4 KiB", 4096), ("blob of 1 MiB", MIB), ("blob of 20 MiB", 20 * MIB)):
+        where = node.ok("POST", "/v2/a/b/blobs/uploads/", 202)[0]["Location"]
+        data = os.urandom(size)
+        where = chunk(node, where, data, 0)
+        sep = "&" if "?" in where else "?"
+        node.ok("PUT", f"{where}{sep}digest={digest(data)}", 201)
+        row(what, *BUDGET[what])
+    names = [json.loads(manifest)["config"]["digest"]] + [digest(one) for one in layers]
+    public = w.gateway.endpoints[0].replace("127.0.0.1", "localhost")
+    cold = w.node(prefix, "--s3-public-endpoint", public, endpoint=p.url, stack=stack)
+    for what in ("pull, cold", "pull, warm"):
+        p.take()
+        cold.ok("HEAD", "/v2/a/b/manifests/v1", 200)
+        cold.ok("GET", f"/v2/a/b/manifests/{digest(manifest)}", 200)
+        redirected = sum(cold.req("GET", f"/v2/a/b/blobs/{one}")[0] == 307 for one in names)
+        with p.lock:
+            p.log += [("GET", "client", "", 200, 0)] * redirected
+        row(what, *BUDGET[what])
+    p.delay = 0.02
+    layers = [os.urandom(4096), os.urandom(MIB), os.urandom(64 * MIB)]
+    begin = time.monotonic()
+    threads = [threading.Thread(target=node.again().blob, args=("c/d", one)) for one in layers]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    manifest = node.image("c/d", "v1", layers, "x")
+    rows.append(f"{'fresh push, 20 ms':28} {time.monotonic() - begin:.2f} s")
+    cold = w.node(prefix, "--s3-public-endpoint", public, endpoint=p.url, stack=stack)
+    begin = time.monotonic()
+    cold.ok("GET", "/v2/c/d/manifests/v1", 200)
+    for one in [json.loads(manifest)["config"]["digest"]] + [digest(one) for one in layers]:
+        want(cold.req("GET", f"/v2/c/d/blobs/{one}")[0] in (200, 307), "a blob")
+    rows.append(f"{'pull, cold, 20 ms':28} {time.monotonic() - begin:.2f} s")
+    print("\n" + "\n".join(rows))
+    want(not bad, f"above the bound: {', '.join(bad)}")
+
+
+# all, writes and lists
+BUDGET = {
+    "push": (70, 32), "again": (6, 0), "tag": (7, 2), "head": (1, 0), "blob of 4 KiB": (6, 3),
+    "blob of 1 MiB": (9, 5), "blob of 20 MiB": (13, 9), "pull, cold": (22, 0),
+    "pull, warm": (8, 0),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--stowage", required=True)
+    parser.add_argument("--path", help="folder in which versitygw may lie")
+    parser.add_argument("--unit", help="the program of the shared suite (test_blobstore_store_s3)")
+    parser.add_argument("--conformance", action="store_true", help="that suite over three nodes, too")
+    parser.add_argument("--only", default="")
+    args = parser.parse_args()
+    binary = gateway_mod.find(args.path)
+    if not binary:
+        print("missing: versitygw\n0 passed, 0 failed, 0 skipped")
+        return 0
+    passed = failed = skipped = 0
+    with gateway_mod.Gateway(binary) as gateway:
+        world = World(os.path.abspath(args.stowage), gateway)
+        world.conformance = args.conformance
+        world.unit = args.unit and os.path.abspath(args.unit)
+        for fn in CASES:
+            if args.only not in fn.__name__:
+                continue
+            begin = time.monotonic()
+            with contextlib.ExitStack() as stack:
+                try:
+                    said = fn(world, stack)
+                    outcome = "skip" if str(said).startswith("skip") else "pass"
+                except Exception as e:  # a case that breaks is a failure like any other
+                    outcome, said = "FAIL", f"{e} " + (
+                        "" if type(e).__name__ == "Fail" else traceback.format_exc())
+            said = said if isinstance(said, str) else ""
+            print(f"{outcome} {fn.__name__} ({time.monotonic() - begin:.1f} s) {said}"[:3000],
+                  flush=True)
+            passed += outcome == "pass"
+            failed += outcome == "FAIL"
+            skipped += outcome == "skip"
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
