@@ -106,6 +106,11 @@ archive_suite() { # NAME FOLDER
         --stowage "$HERE/$2/stowage"
 }
 
+auth_suite() { # NAME FOLDER [OPTION]
+    suite "$1" "$API_SECONDS_MAX" "$python" "$HERE/tests/auth/run.py" \
+        --stowage "$HERE/$2/stowage" ${3:+"$3"}
+}
+
 load_suite() { # NAME FOLDER OPTION
     suite "$1" "$LOAD_SECONDS_MAX" "$python" "$HERE/tests/load/run.py" \
         --stowage "$HERE/$2/stowage" "$3"
@@ -150,6 +155,7 @@ quick() {
         api_suite api build
         [ "$tier" = all ] || fault_suite fault build quick
         archive_suite archive build
+        auth_suite auth build
         fsck_suite fsck build
         [ "$tier" = all ] || copy_suite copy build
         [ "$tier" = all ] || events_suite events build
@@ -198,6 +204,7 @@ all() {
         api_suite tsan-api build-tsan
     fi
     load_suite load build --full
+    auth_suite auth-load build --load
     copy_suite copy build --full
     copy_suite asan-copy build-asan
     if [ -x "$HERE/build/stowage" ]; then

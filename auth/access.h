@@ -66,6 +66,10 @@ struct str access_service(const struct access *a);
 /* Where access_identify(MAY_WAIT) runs; NULL while nobody is asked. */
 struct gate *access_gate(struct access *a);
 
+/* The short way for an event thread: was this credential verified lately? True with a reference in
+ * *ret. False: access_identify knows more. */
+bool access_seen(struct access *a, const struct credentials *c, struct login **ret);
+
 /* Whose credentials are these? 0 with a reference in *ret, NULL for nobody. -ERR_UNAUTHORIZED: they
  * are wrong. -ERR_THROTTLED: too many wrong ones came; not again before *ret_ms have passed.
  * -ERR_AGAIN (may_wait false): ask again, may_wait true, on the gate's thread after *ret_ms.

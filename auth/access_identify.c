@@ -138,6 +138,21 @@ static int take_certificate(const struct credentials *c, struct login **ret)
     return buf_err(&name) < 0 ? -ERR_UNAUTHORIZED : login_new(LOGIN_PROXY, buf_str(&name), ret);
 }
 
+bool access_seen(struct access *a, const struct credentials *c, struct login **ret)
+{
+    int64_t now = clock_boot_ms();
+    uint8_t key[HMAC_BYTES];
+    struct login *found;
+
+    if ((c->kind != CREDENTIALS_BASIC && c->kind != CREDENTIALS_BEARER) || access_look(a, now))
+        return false;
+    key_of(a, c, key);
+    found = seen_get(a->seen, key, now);
+    if (found)
+        *ret = found;
+    return found != NULL;
+}
+
 int access_identify(struct access *a, const struct access_ask *ask, struct login **ret,
                     int64_t *ret_ms, struct err_detail *detail)
 {

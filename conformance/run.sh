@@ -13,6 +13,9 @@ readonly START_SECONDS_MAX=30
 readonly STOP_SECONDS_MAX=30
 readonly SUITE_SECONDS_MAX=600
 readonly LISTENING='.*listening on http://\(127\.0\.0\.1:[0-9]*\).*'
+# A user with the password "open sesame", bcrypt of cost 4.
+readonly USER_NAME=alice USER_PASSWORD='open sesame'
+readonly USER_HASH='$2b$04$abcdefghijklmnopqrst0ulwZp40L1mrmcazJ5CnP/bTR4XU.aVva'
 readonly SANITIZER='ERROR: [A-Za-z]*Sanitizer|runtime error:|WARNING: ThreadSanitizer'
 
 # name | generation | reference policy | settings | expectation (for check.py)
@@ -20,6 +23,10 @@ readonly RUNS="
 dev                     newest  strict  OCI_VERSION=dev                        dev false 986 0
 sparse                  newest  none    OCI_VERSION=dev,OCI_DATA_SPARSE=true   dev true 1032 0
 1.1                     newest  strict  OCI_VERSION=1.1                        1.1 false 860 2
+basic                   newest  strict  OCI_VERSION=dev,AUTH=basic             dev false 986 0
+bearer                  newest  strict  OCI_VERSION=dev,AUTH=bearer            dev false 986 0
+v1.1.1-basic            v1.1.1  strict  OCI_DELETE_MANIFEST_BEFORE_BLOBS=0,AUTH=basic   79 75
+v1.1.1-bearer           v1.1.1  strict  OCI_DELETE_MANIFEST_BEFORE_BLOBS=0,AUTH=bearer  79 75
 v1.1.1-blobs-first      v1.1.1  strict  OCI_DELETE_MANIFEST_BEFORE_BLOBS=0     79 75
 v1.1.1-manifests-first  v1.1.1  strict  OCI_DELETE_MANIFEST_BEFORE_BLOBS=1     79 75
 "
@@ -28,7 +35,8 @@ usage() {
     cat <<'EOF'
 usage: conformance/run.sh [--runs NAME,NAME] [--results DIR] [--registry HOST:PORT]
 
-  --runs      only these of: dev, sparse, 1.1, v1.1.1-blobs-first, v1.1.1-manifests-first
+  --runs      only these of: dev, sparse, 1.1, basic, bearer (with credentials), v1.1.1-basic,
+              v1.1.1-bearer, v1.1.1-blobs-first, v1.1.1-manifests-first
   --results   keep every report below DIR (else they are kept only of runs that fail)
   --registry  test a registry that already runs, by plain HTTP; 'sparse' needs one that
               accepts manifests whose parts are missing
@@ -130,10 +138,15 @@ find_suites() {
 
 # Starts a node and sets node (its process) and address.
 node_start() {
-    local home=$1 references=$2 tick
+    local home=$1 references=$2 mode=$3 tick
+    local -a auth=()
     mkdir -p "$home/root"
+    if [ -n "$mode" ]; then
+        printf '%s:%s\n' "$USER_NAME" "$USER_HASH" >"$home/users"
+        auth=(--htpasswd "$home/users" --auth-mode "$mode")
+    fi
     : >"$home/out"
-    "$stowage" serve --root "$home/root" --listen 127.0.0.1:0 --references "$references" \
+    "$stowage" serve --root "$home/root" --listen 127.0.0.1:0 --references "$references" "${auth[@]}" \
         >"$home/out" 2>"$home/err" </dev/null &
     node=$!
     for ((tick = 0; tick < START_SECONDS_MAX * 10; tick++)); do
@@ -190,6 +203,9 @@ suite_run() {
             OCI_TEST_PUSH=1 OCI_TEST_CONTENT_DISCOVERY=1 OCI_TEST_CONTENT_MANAGEMENT=1
             OCI_HIDE_SKIPPED_WORKFLOWS=0 OCI_REPORT_DIR="$out")
     fi
+    case $settings in
+    *AUTH=*) vars+=(OCI_USERNAME="$USER_NAME" OCI_PASSWORD="$USER_PASSWORD") ;;
+    esac
     (cd "$out" && env -i HOME="$out" PATH="$PATH" "${vars[@]}" ${settings//,/ } \
         timeout "$SUITE_SECONDS_MAX" "$suite" >output.txt 2>errors.txt </dev/null) || true
 }
@@ -197,7 +213,8 @@ suite_run() {
 one_run() {
     local name=$1 generation=$2 references=$3 settings=$4
     shift 4
-    local out=$reports/$name home=$scratch/node-$name ok=1 text
+    local out=$reports/$name home=$scratch/node-$name ok=1 text mode=""
+    case $settings in *AUTH=*) mode=${settings##*AUTH=} ;; esac
     if [ "$generation" = newest ] && [ -z "$suite_newest" ] ||
         [ "$generation" = v1.1.1 ] && [ -z "$suite_v111" ]; then
         say "missing: conformance $name: no $generation suite (set OCI_CONFORMANCE)"
@@ -207,7 +224,7 @@ one_run() {
     rm -rf "$out"
     mkdir -p "$out" "$home"
     address=$registry
-    if [ -z "$registry" ] && ! node_start "$home" "$references"; then
+    if [ -z "$registry" ] && ! node_start "$home" "$references" "$mode"; then
         say "FAIL $name: no node"
         node_stop "$home" >/dev/null || true
         failed=$((failed + 1))

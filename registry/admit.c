@@ -68,9 +68,14 @@ static int identify(struct req *r, const struct credentials *credentials, bool m
                     struct login **ret, int64_t *ret_delay_ms)
 {
     char address[FORWARDED_ADDRESS_MAX];
-    struct access_ask ask = {credentials, forwarded_address(r, address), may_wait};
+    struct access_ask ask = {.credentials = credentials, .may_wait = may_wait};
     const struct target *t = req_target(r);
-    int e = access_identify(req_app(r)->access, &ask, ret, ret_delay_ms, req_detail(r));
+    int e;
+
+    if (access_seen(req_app(r)->access, credentials, ret))
+        return 0;
+    ask.address = forwarded_address(r, address);
+    e = access_identify(req_app(r)->access, &ask, ret, ret_delay_ms, req_detail(r));
 
     if (e == -ERR_UNAUTHORIZED)
         add_challenge(r,
@@ -90,7 +95,7 @@ int admit_identify(struct req *r, bool may_wait, int64_t *ret_delay_ms)
     int e;
 
     *ret_delay_ms = 0;
-    if (!access_enabled(req_app(r)->access))
+    if (!access_enabled(req_app(r)->access) || req_target(r)->route->action == ACTION_HEALTH)
         return 0;
     e = credentials_parse(req_header(r, "Authorization"), &credentials);
     if (e == 0 && credentials.kind == CREDENTIALS_NONE) {

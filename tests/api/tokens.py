@@ -157,3 +157,11 @@ class Issuer:
         self.server.shutdown()
         self.server.server_close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def jwt_claims(text):
+    return json.loads(unb64(text.split(".")[1]))
+
+
+def jwt_kid(text):
+    return json.loads(unb64(text.split(".")[0]))["kid"]

@@ -1,0 +1,170 @@
+"""Two tenants of one registry, in both modes: nothing of the one is seen, read, mounted, finished or
+listed by the other, and answers do not tell whether it is there (I13)."""
+
+import json
+import urllib.parse
+
+import oci
+import people
+from harness import case
+from people import Door
+
+POLICY = """
+group tenant-a alice
+group tenant-b bob
+allow group:tenant-a a/** *
+allow group:tenant-b b/** *
+"""
+SECRET = b"bytes that only tenant a may know"
+REFUSED = (401, 403)
+
+
+def views(t, mode):
+    """Callers: alice, bob, and nobody; in Bearer mode with tokens for everything there is."""
+    d = Door(t, "--auth-mode", mode, users=("alice", "bob"), policy=POLICY)
+    if mode == "basic":
+        return d, d.user("alice"), d.user("bob")
+
+    def view(user):
+        names = ("a/x", "a/y", "b/x", "b/y", "b/z", "b/new", "at-20200101t000000z/a/x")
+        scopes = [f"repository:{n}:*" for n in names] + ["registry:catalog:*"]
+        query = urllib.parse.urlencode([("scope", s) for s in scopes])
+        token = d.user(user).get(f"/auth/token?{query}").json()["token"]
+        return d.by(people.bearer(token))
+
+    return d, view("alice"), view("bob")
+
+
+def same(t, got, wanted, what):
+    """Two answers that must not differ, but for what was asked and the request's own marks."""
+    t.eq(got.status, wanted.status, f"status of {what}")
+    t.eq(got.codes(), wanted.codes(), f"codes of {what}")
+
+
+def matrix(t, mode):
+    d, alice, bob = views(t, mode)
+    blob = alice.blob("a/x", SECRET)
+    digest, _ = alice.image("a/x", "v1")
+    alice.artifact("a/x", subject={"mediaType": oci.IMAGE, "digest": digest, "size": 10})
+    session = alice.start("a/x")
+    absent = oci.digest(b"bytes that nobody has")
+    past = "at-20200101t000000z/a/x"
+    for who, view in (("bob", bob), ("nobody", d.by())):
+        for method, target in (
+            ("GET", f"/v2/a/x/blobs/{blob}"),
+            ("HEAD", f"/v2/a/x/blobs/{blob}"),
+            ("GET", "/v2/a/x/manifests/v1"),
+            ("HEAD", f"/v2/a/x/manifests/{digest}"),
+            ("GET", f"/v2/a/x/referrers/{digest}"),
+            ("GET", "/v2/a/x/tags/list"),
+            ("GET", "/v2/a/x/_stowage/settings"),
+            ("GET", "/v2/_stowage/events?repository=a/x&wait=0"),
+            ("GET", f"/v2/{past}/manifests/v1"),
+            ("GET", f"/v2/{past}/blobs/{blob}"),
+            ("GET", f"/v2/{past}/tags/list"),
+            ("POST", "/v2/a/x/blobs/uploads/"),
+            ("PUT", "/v2/a/x/manifests/v2"),
+            ("DELETE", f"/v2/a/x/blobs/{blob}"),
+            ("DELETE", "/v2/a/x/manifests/v1"),
+            ("GET", session),
+            ("PATCH", session),
+            ("DELETE", session),
+        ):
+            resp = view.req(method, target)
+            t.true(resp.status in REFUSED, f"{who} is refused {method} {target}", resp.show())
+            t.true(SECRET not in resp.body, "no bytes of a", resp.show())
+            unknown = view.req(method, target.replace("a/x", "a/nothing"))
+            if mode == "basic" and "uploads/" not in target:
+                same(t, resp, unknown, f"{method} {target} beside a repository that is not there")
+    own = bob.start("b/x")
+    foreign = session.replace("/v2/a/x/", "/v2/b/x/")
+    for method in ("GET", "PATCH", "DELETE"):
+        t.error(bob.req(method, foreign), 404, "BLOB_UPLOAD_UNKNOWN")
+    t.error(bob.finish(foreign, oci.digest(b""), b""), 404)
+    t.status(bob.get(own), 204)
+    for query in (f"?mount={blob}&from=a/x", f"?mount={blob}", f"?mount={absent}&from=a/x"):
+        resp = bob.req("POST", f"/v2/b/y/blobs/uploads/{query}")
+        t.status(resp, 202)
+    t.error(bob.get(f"/v2/b/y/blobs/{blob}"), 404)
+    config = bob.blob("b/z", b"{}")
+    for wanted in (blob, absent):
+        doc = oci.image_doc(
+            {"mediaType": oci.CONFIG, "digest": config, "size": 2},
+            [{"mediaType": oci.LAYER, "digest": wanted, "size": len(SECRET)}],
+        )
+        t.error(bob.put_manifest("b/z", "v1", doc), 400, "MANIFEST_BLOB_UNKNOWN")
+    t.error(bob.get(f"/v2/b/z/manifests/{digest}"), 404)
+    bob.image("b/z", "v2")
+    t.eq(bob.get("/v2/_catalog").json()["repositories"], ["b/z"], "bob's catalog")
+    t.eq(alice.get("/v2/_catalog").json()["repositories"], ["a/x"], "alice's catalog")
+    events = bob.get("/v2/_stowage/events?wait=1")
+    text = events.body.decode()
+    t.true("b/z" in text and "a/x" not in text, "bob's events are his", text[:300])
+    t.eq(bob.blob("b/new", SECRET), blob, "bob may push the same bytes himself")
+    t.status(alice.get(f"/v2/a/x/blobs/{blob}"), 200)
+    entries = json.dumps([p.name for p in d.root().glob("repos/*")])
+    t.true("a" in entries, "both tenants are in one store", entries)
+
+
+@case("I13", "R65", "R114", server="")
+def apart_by_password(t):
+    """The matrix with passwords."""
+    matrix(t, "basic")
+
+
+@case("I13", "R65", "R114", server="")
+def apart_by_token(t):
+    """The matrix with tokens that were asked for everything."""
+    matrix(t, "bearer")
+
+
+@case("R8", server="")
+def sessions_of_one_repository(t):
+    """Within a tenant another user, and another repository, do not know the session either."""
+    d = Door(t, users=("alice", "carol"), policy="allow authenticated ** *\n")
+    alice, carol = d.user("alice"), d.user("carol")
+    session = alice.start("a/x")
+    t.error(carol.get(session), 404, "BLOB_UPLOAD_UNKNOWN")
+    t.error(alice.get(session.replace("a/x", "a/y")), 404, "BLOB_UPLOAD_UNKNOWN")
+    t.error(d.by().get(session), 401, "UNAUTHORIZED")
+    t.status(alice.get(session), 204)
+    forged = session[:-1] + ("0" if session[-1] != "0" else "1")
+    t.error(alice.get(forged), 404, "BLOB_UPLOAD_UNKNOWN")
+
+
+@case("R110", "R104", server="")
+def logs_hold_no_secret(t):
+    """After log-ins, refusals, tokens, keys and uploads no secret is in the server's log."""
+    d = Door(t, "--auth-mode", "bearer", "--log-level", "debug", users=("alice",))
+    alice = d.user("alice")
+    alice.image("a/x", "v1")
+    session = alice.start("a/x")
+    alice.finish(session + "?state=query-of-a-session", oci.digest(b"no"), b"yes")
+    made = alice.req("POST", "/auth/robots", [], b'{"name":"k","scopes":"repository:a/x:pull"}')
+    key = made.json()["key"]
+    d.by(people.basic("k", key)).get("/v2/a/x/tags/list")
+    d.by(people.basic("k", key)).delete("/v2/a/x/manifests/v1")
+    token = alice.get("/auth/token?scope=repository:a/x:pull").json()["token"]
+    d.by(people.bearer(token)).delete("/v2/a/x/manifests/v1")
+    d.by(people.bearer(token + "x")).get("/v2/")
+    d.user("alice", "a wrong password").get("/v2/")
+    form = urllib.parse.urlencode(
+        {"grant_type": "password", "username": "alice", "password": "another wrong one"}
+    )
+    d.by().req("POST", "/auth/token", [], form.encode())
+    d.by().get("/v2/a/x/tags/list?n=1&secret=query-of-a-list")
+    told = people.eventually(lambda: "auth.denied" in d.server.log())
+    t.true(told, "denials are in the log")
+    log = d.server.log()
+    for what in (
+        people.PASSWORD, "a wrong password", "another wrong one", key, key[-64:], token,
+        token.split(".")[2], people.basic("alice")[1].split()[1], "query-of-a-session",
+        "query-of-a-list", people.HASHES["alice"],
+    ):  # fmt: skip
+        t.true(what not in log, "no secret in the log", what[:20])
+    for line in log.splitlines():
+        if "event=auth.denied" in line and "by=robot:k" in line:
+            t.true("action=delete" in line and "why=" in line, "who, what and why", line)
+            break
+    else:
+        t.fail("the robot's denied delete in the log", log[-500:])
