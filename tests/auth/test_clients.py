@@ -30,6 +30,7 @@ class Client:
             raise Skip(f"{name} is not here")
         self.t, self.name, self.home = t, name, t.scratch()
         (self.home / "policy.json").write_text(ANYTHING)
+        (self.home / "auth.json").write_text("{}")
         (self.home / ".config" / "containers").mkdir(parents=True)
         (self.home / ".config" / "containers" / "policy.json").write_text(ANYTHING)
         _, host, port = door.server.addr
@@ -93,6 +94,45 @@ def flow(t, mode):
     copy(f"{to}/public/y:v1", f"oci:{out}:v3", "--src-tls-verify=false", "--src-creds", as_alice)
     index = json.loads(pathlib.Path(out / "index.json").read_text(encoding="utf-8"))
     t.true(index["manifests"], "something was pulled")
+
+
+def podman_flow(t, mode):
+    d = Door(t, "--auth-mode", mode, users=("alice", "bob"), policy=POLICY)
+    c = Client(t, "podman", d)
+    store = ("--root", str(c.home / "store"), "--runroot", str(c.home / "run"),
+             "--storage-driver", "vfs")  # fmt: skip
+    plain, image = "--tls-verify=false", layout(t)
+
+    def podman(*words, ok=True):
+        return c.run(*store, *words, ok=ok)
+
+    podman("pull", "-q", f"oci:{image}:v1")
+    name = podman("images", "-q").split()[0]
+    target = f"{c.registry}/a/x:v1"
+    podman("push", "-q", plain, name, target, ok=False)
+    podman("login", plain, "-u", "alice", "-p", "wrong", c.registry, ok=False)
+    podman("login", plain, "-u", "bob", "-p", people.PASSWORD, c.registry)
+    podman("push", "-q", plain, name, target, ok=False)
+    podman("login", plain, "-u", "alice", "-p", people.PASSWORD, c.registry)
+    podman("push", "-q", plain, name, target)
+    podman("push", "-q", plain, name, f"{c.registry}/public/y:v1")
+    podman("pull", "-q", plain, target)
+    podman("logout", c.registry)
+    podman("pull", "-q", plain, target, ok=False)
+    if mode == "bearer":
+        podman("pull", "-q", plain, f"{c.registry}/public/y:v1")
+
+
+@case("R110", "R113", server="")
+def podman_by_password(t):
+    """podman in Basic mode."""
+    podman_flow(t, "basic")
+
+
+@case("R111", "R112", "R115", server="")
+def podman_by_token(t):
+    """podman in Bearer mode, with anonymous pulls."""
+    podman_flow(t, "bearer")
 
 
 @case("R110", "R113", "R114", server="")
