@@ -520,6 +520,44 @@ static void sleep_over(struct client *c, unsigned repo)
     sched_sleep_us(200 * SEC);
 }
 
+struct beside {
+    struct client client;
+    unsigned repo, node;
+    bool done;
+};
+
+static void read_slowly(void *arg)
+{
+    struct beside *b = arg;
+
+    (void)ask(&b->client, OP_GET_TAG, b->repo, 0, 0, b->node);
+    mutex_lock(&world->mu);
+    b->done = true;
+    cond_broadcast(&world->changed);
+    mutex_unlock(&world->mu);
+}
+
+/* While a node's look at the log is on its way back, another node changes a tag; who then reads by
+ * the first one must not be answered by that look. */
+static void read_beside(struct client *c, unsigned repo)
+{
+    unsigned node = any_node(c), other = (node + 1 + any(c, world->plan.nodes - 1));
+    struct beside first = {.client = *c, .repo = repo, .node = node};
+
+    other %= world->plan.nodes;
+    change_repo(c, other, repo);
+    net_slow_next(3 * SEC);
+    sched_spawn(sched_proc(), "beside", read_slowly, &first);
+    sched_sleep_us(SEC);
+    net_slow_next(0);
+    must(ask(c, OP_DELETE_TAG, repo, 0, 0, other), "delete", other, repo);
+    must(ask(c, OP_GET_TAG, repo, 0, 0, node), "get tag", node, repo);
+    mutex_lock(&world->mu);
+    while (!first.done)
+        cond_wait(&world->changed, &world->mu);
+    mutex_unlock(&world->mu);
+}
+
 void client_verify(void)
 {
     struct client c = {.number = CLIENTS_MAX};
@@ -537,6 +575,8 @@ void client_verify(void)
             leave_undecided(&c, repo);
         if (world->plan.faulty && rng_chance(&c.rng, 3000))
             sleep_over(&c, repo);
+        if (rng_chance(&c.rng, 3000))
+            read_beside(&c, repo);
         verify_repo(&c, any_node(&c), repo);
     }
 }

@@ -35,6 +35,7 @@ struct call {
     enum fate fate;
     int err;
     bool writes, dies_after;
+    int64_t slow_us; /* more, for the reply */
 };
 
 static struct {
@@ -47,6 +48,7 @@ static struct {
     int64_t cut_next_us;
     unsigned sleep_calls; /* until then */
     int64_t sleep_us;
+    int64_t slow_next_us;
     uint64_t calls;
     unsigned flying;       /* couriers under way */
     int64_t hurry;         /* couriers arrive at once */
@@ -295,6 +297,15 @@ static void may_pause(const struct call *c)
     p->paused_until_us = p->paused_from_us + rng_between(&net.rng, SEC, f->pause_max_us);
 }
 
+static void note_absent(struct call *c)
+{
+    audit_absent(c->link->proc, c->key);
+    if (!audit_is_entry(c->key))
+        return;
+    c->slow_us = net.slow_next_us;
+    net.slow_next_us = 0;
+}
+
 /* The reply comes back, or does not matter any more. */
 static int end(struct call *c, int r)
 {
@@ -304,6 +315,8 @@ static int end(struct call *c, int r)
     if (c->dies_after && !c->link->proc->dead)
         c->link->die(c->link->proc);
     may_pause(c);
+    if (c->slow_us)
+        sched_sleep_us(c->slow_us);
     sched_in_flight(false);
     sched_sleep_us(one_way());
     return c->link->proc->dead ? -ERR_UNAVAIL : r;
@@ -393,7 +406,7 @@ static int link_get(struct store *s, struct str key, uint64_t offset, uint64_t l
     enter(as_fault(&c), c.err);
     r = net.fault->ops->get(net.fault, key, offset, len, out, d);
     if (r == -ERR_NOTFOUND)
-        audit_absent(c.link->proc, key);
+        note_absent(&c);
     leave();
     r = end(&c, r);
     if (r < 0)
@@ -411,7 +424,7 @@ static int link_head(struct store *s, struct str key, struct store_info *ret, st
     enter(as_fault(&c), c.err);
     r = net.fault->ops->head(net.fault, key, ret, d);
     if (r == -ERR_NOTFOUND)
-        audit_absent(c.link->proc, key);
+        note_absent(&c);
     leave();
     return end(&c, r);
 }
@@ -727,6 +740,11 @@ void net_sleep_next(unsigned calls, int64_t for_us)
 {
     net.sleep_calls = calls;
     net.sleep_us = for_us;
+}
+
+void net_slow_next(int64_t for_us)
+{
+    net.slow_next_us = for_us;
 }
 
 uint64_t net_calls(void)

@@ -44,6 +44,8 @@ void net_cut_next(int64_t for_us);
 /* Behind so many calls the process that made the last of them sleeps so long; for_us 0: not any
  * more. */
 void net_sleep_next(unsigned calls, int64_t for_us);
+/* The next answer that a number of a log is free takes so long to come back; 0: not any more. */
+void net_slow_next(int64_t for_us);
 /* Everything that is on its way arrives. */
 void net_settle(void);
 uint64_t net_calls(void);
