@@ -157,6 +157,20 @@ bool omap_remove(struct omap *m, struct str key)
     return n != NULL;
 }
 
+void omap_move(struct omap *to, struct omap *from, struct omap_node *n)
+{
+    struct omap_node *old = find(to, omap_key(n));
+
+    if (old)
+        drop(to, old);
+    RB_REMOVE(omap_tree, &from->tree, n);
+    from->count--;
+    from->bytes -= node_bytes(n);
+    RB_INSERT(omap_tree, &to->tree, n);
+    to->count++;
+    to->bytes += node_bytes(n);
+}
+
 struct omap_node *omap_first(const struct omap *m)
 {
     return bound(m, STR_NONE, true);

@@ -7,11 +7,14 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "manifests/pack.h"
 #include "manifests/replica.h"
 
-#define OP_MAX 1024
+#define OP_MAX   1024
+#define ASK_MAX  64 /* tries of one question */
+#define PAGE_MAX (8u << 20)
 
-struct row {
+struct said_row {
     bool filled;
     uint64_t seq; /* of the repository, 0 by add */
 };
@@ -23,9 +26,7 @@ struct catalog {
     struct mutex mu; /* guards opening */
     struct cond opened;
     enum opening opening;
-    /* guarded by the replica's lock */
-    struct omap *rows;
-    size_t row_bytes;
+    struct layers layers; /* guarded by the replica's lock */
 };
 
 /* ---- operations */
@@ -45,6 +46,7 @@ struct said {
 struct change {
     struct replica_op op; /* first: the replica knows this one */
     struct said said;
+    struct pins pins; /* what the judge asks for */
 };
 
 static int encode_op(const struct said *s, struct buf *out)
@@ -87,185 +89,172 @@ static int decode_op(const struct json *node, struct said *ret, struct err_detai
     return err_set(detail, -ERR_VERSION, "the catalog holds an operation of a newer version");
 }
 
-/* ---- state */
+/* ---- state: a record of a repository lies in the section that says which; its value is seq */
 
-static void write_row(struct jw *w, struct str name, const struct row *row)
+enum { FILLED = 'f', EMPTY = 'e' };
+
+struct row_key {
+    char at[1 + NAME_MAX_LEN + 1];
+    size_t len;
+};
+
+static struct str key_of(char section, struct str name, struct row_key *k)
 {
-    jw_begin(w, '[');
-    jw_str(w, name);
-    jw_bool(w, row->filled);
-    jw_int(w, (int64_t)row->seq);
-    jw_end(w, ']');
+    assert(name.len <= NAME_MAX_LEN);
+    k->at[0] = section;
+    if (name.len > 0)
+        memcpy(k->at + 1, name.at, name.len);
+    k->len = 1 + name.len;
+    return (struct str){k->at, k->len};
 }
 
-/* The length of that; a name needs no escapes. */
-static size_t row_bytes(struct str name, const struct row *row)
+static int get_in(const struct layers *l, char section, struct str name, struct said_row *ret,
+                  struct err_detail *detail)
 {
-    return strlen("[\"\",,]") + name.len + strlen(row->filled ? "true" : "false") +
-           checkpoint_number_bytes(row->seq);
+    struct hit hit auto_hit = {.value = STR_NONE};
+    struct row_key key;
+    struct str value;
+    int e = layers_get(l, key_of(section, name, &key), &hit, detail);
+
+    if (e < 0)
+        return e;
+    value = hit.value;
+    ret->filled = section == FILLED;
+    return unpack_u64(&value, &ret->seq) && value.len == 0 ? 0 : -ERR_CORRUPT;
 }
 
-static int set_row(struct omap *rows, struct str name, struct row row, size_t *bytes_of_rows)
+/* -ERR_NOTFOUND, and what layers answer. */
+static int get_row(const struct layers *l, struct str name, struct said_row *ret,
+                   struct err_detail *detail)
 {
-    struct row *have = omap_get(rows, name);
-    int e;
+    int e = get_in(l, FILLED, name, ret, detail);
 
-    if (have) {
-        *bytes_of_rows -= row_bytes(name, have);
-        *have = row;
-    } else {
-        have = malloc(sizeof(*have));
-        if (!have)
-            return -ERR_NOMEM;
-        *have = row;
-        e = omap_put(rows, name, have);
-        if (e < 0) {
-            free(have);
-            return e;
-        }
-    }
-    *bytes_of_rows += row_bytes(name, have);
-    return 0;
+    return e == -ERR_NOTFOUND ? get_in(l, EMPTY, name, ret, detail) : e;
 }
 
-static int say(struct catalog *c, const struct said *s)
+/* old NULL: there is none. */
+static int set_row(struct layers *l, struct str name, const struct said_row *row,
+                   const struct said_row *old)
 {
-    const struct row *have = omap_get(c->rows, s->name);
+    struct buf value auto_buf = BUF_INIT(PACK_NUMBER_MAX),
+                     before auto_buf = BUF_INIT(PACK_NUMBER_MAX);
+    struct row_key key;
+    struct str had;
+    bool moves = old && old->filled != row->filled;
+    int e = 0;
 
-    if (s->word == WORD_ADD ? have != NULL : !have || have->seq > s->seq)
+    pack_u64(&value, row->seq);
+    pack_u64(&before, old ? old->seq : 0);
+    if (buf_err(&value) < 0 || buf_err(&before) < 0)
+        return -ERR_NOMEM;
+    had = buf_str(&before);
+    if (moves)
+        e = layers_remove(l, key_of(old->filled ? FILLED : EMPTY, name, &key), &had);
+    if (e == 0)
+        e = layers_put(l, key_of(row->filled ? FILLED : EMPTY, name, &key), buf_str(&value),
+                       old && !moves ? &had : NULL);
+    return e;
+}
+
+static int say(struct layers *l, const struct said *s, struct err_detail *detail)
+{
+    struct said_row have, row = {s->filled, s->seq};
+    int e = get_row(l, s->name, &have, detail);
+
+    if (e < 0 && e != -ERR_NOTFOUND)
+        return e;
+    if (s->word == WORD_ADD ? e == 0 : e < 0 || have.seq > s->seq)
         return 0;
-    return set_row(c->rows, s->name, (struct row){s->filled, s->seq}, &c->row_bytes);
+    return set_row(l, s->name, &row, e == 0 ? &have : NULL);
 }
 
 /* ---- the replica's questions */
 
-struct prepared {
-    size_t count;
-    struct said said[];
-};
-
-/* The names stay in the entry's document, which outlives this. */
-static int prepare(void *self, const struct objlog_entry *e, void **ret, struct err_detail *detail)
+static void discard(void *prepared)
 {
-    size_t count = json_len(e->ops);
-    struct prepared *p = calloc(1, sizeof(*p) + count * sizeof(p->said[0]));
-    int err = 0;
-
-    (void)self;
-    if (!p)
-        return -ERR_NOMEM;
-    for (size_t i = 0; err == 0 && i < count; i++)
-        err = decode_op(json_at(e->ops, i), &p->said[p->count++], detail);
-    if (err < 0) {
-        free(p);
-        return err;
-    }
-    *ret = p;
-    return 0;
+    layers_done(prepared);
+    free(prepared);
 }
 
-/* An entry may be applied again, wherever it stopped: a word that was taken changes nothing the
- * second time. */
-static int apply(void *self, void *prepared, const struct objlog_entry *e)
+static int prepare_op(struct catalog *c, struct layers *l, const struct json *node,
+                      struct err_detail *detail)
 {
-    struct prepared *p = prepared;
-    int err = 0;
+    struct said said;
+    int e = decode_op(node, &said, detail);
 
-    (void)e;
-    for (size_t i = 0; err == 0 && i < p->count; i++)
-        err = say(self, &p->said[i]);
-    return err;
-}
-
-static int encode(void *self, const struct checkpoint_head *head, struct buf *out)
-{
-    struct catalog *c = self;
-    struct jw w = JW_INIT(out);
-    size_t start = out->len;
-
-    checkpoint_begin(&w, head);
-    jw_key(&w, "c");
-    jw_begin(&w, '[');
-    for (struct omap_node *n = omap_first(c->rows); n; n = omap_next(c->rows, n))
-        write_row(&w, omap_key(n), omap_value(n));
-    jw_end(&w, ']');
-    checkpoint_end(&w, start);
-    return buf_err(out);
-}
-
-static size_t table_bytes(void *self, const struct checkpoint_head *head)
-{
-    struct catalog *c = self;
-    size_t rows = omap_count(c->rows);
-
-    return checkpoint_begin_bytes(head) + strlen(",\"c\":[]") + c->row_bytes +
-           (rows ? rows - 1 : 0) + CHECKPOINT_END_BYTES;
-}
-
-static int load_rows(const struct json *list, struct omap *rows, size_t *bytes_of_rows)
-{
-    if (json_type(list) != JSON_ARRAY_T)
-        return -ERR_CORRUPT;
-    for (size_t i = 0; i < json_len(list); i++) {
-        const struct json *node = json_at(list, i);
-        struct str name = json_str(json_at(node, 0));
-        struct row row;
-        int64_t seq;
-        int e;
-
-        if (!name.at || !name_valid(name) || omap_get(rows, name) ||
-            !json_bool(json_at(node, 1), &row.filled) || !json_int(json_at(node, 2), &seq) ||
-            seq < 0)
-            return -ERR_CORRUPT;
-        row.seq = (uint64_t)seq;
-        e = set_row(rows, name, row, bytes_of_rows);
-        if (e < 0)
-            return e;
-    }
-    return 0;
-}
-
-static int load(void *self, struct str text, struct checkpoint_head *ret, struct err_detail *detail)
-{
-    struct catalog *c = self;
-    struct json_doc *doc auto_json = NULL;
-    struct omap *rows auto_omap = NULL;
-    struct checkpoint_head head;
-    size_t bytes_of_rows = 0;
-    int e = checkpoint_open(text, STR(KEYS_CATALOG), &head, &doc, detail);
-
-    if (e == 0)
-        e = omap_new(free, &rows);
-    if (e == 0)
-        e = load_rows(json_get(json_root(doc), "c"), rows, &bytes_of_rows);
     if (e < 0)
         return e;
-    omap_free(c->rows);
-    c->rows = STEAL(rows);
-    c->row_bytes = bytes_of_rows;
-    *ret = head;
+    e = say(l, &said, detail);
+    if (e != -ERR_CORRUPT)
+        return e == -ERR_NOTFOUND ? -ERR_UNAVAIL : e;
+    replica_note_bad(c->replica);
+    return -ERR_UNAVAIL;
+}
+
+static int prepare(void *self, const struct objlog_entry *e, void **ret, struct err_detail *detail)
+{
+    struct catalog *c = self;
+    struct layers *l = calloc(1, sizeof(*l));
+    int err;
+
+    if (!l)
+        return -ERR_NOMEM;
+    replica_lock(c->replica);
+    err = layers_begin(&c->layers, l);
+    replica_unlock(c->replica);
+    if (err < 0) {
+        free(l);
+        return err;
+    }
+    for (size_t i = 0; err == 0 && i < json_len(e->ops); i++)
+        err = prepare_op(c, l, json_at(e->ops, i), detail);
+    if (err < 0) {
+        discard(l);
+        return err;
+    }
+    *ret = l;
+    return 0;
+}
+
+static void apply(void *self, void *prepared)
+{
+    struct catalog *c = self;
+
+    layers_commit(&c->layers, prepared);
+}
+
+static bool settled(void *self)
+{
+    (void)self;
+    return true;
+}
+
+static void write_more(void *self, struct jw *w)
+{
+    (void)self;
+    (void)w;
+}
+
+static int read_more(void *self, const struct json *head, uint64_t seq)
+{
+    (void)self;
+    (void)head;
+    (void)seq;
     return 0;
 }
 
 static int reset(void *self)
 {
     struct catalog *c = self;
-    struct omap *rows = NULL;
-    int e = omap_new(free, &rows);
 
-    if (e < 0)
-        return e;
-    omap_free(c->rows);
-    c->rows = rows;
-    c->row_bytes = 0;
-    return 0;
+    return layers_reset(&c->layers);
 }
 
 static size_t bytes(void *self)
 {
     struct catalog *c = self;
 
-    return omap_bytes(c->rows) + omap_count(c->rows) * sizeof(struct row);
+    return layers_memory(&c->layers);
 }
 
 static void batch(void *self)
@@ -278,12 +267,16 @@ static enum replica_verdict judge(void *self, struct replica_op *op)
 {
     struct catalog *c = self;
     const struct said *s = &((struct change *)op)->said;
-    const struct row *have = omap_get(c->rows, s->name);
-    bool known = s->word == WORD_ADD ? have != NULL
-                                     : have && (have->seq > s->seq ||
-                                                (have->seq == s->seq && have->filled == s->filled));
+    struct said_row have;
+    int e = get_row(&c->layers, s->name, &have, NULL);
+    bool known = e == 0 && (s->word == WORD_ADD || have.seq > s->seq ||
+                            (have.seq == s->seq && have.filled == s->filled));
 
-    op->result = s->word != WORD_ADD && !have ? -ERR_NOTFOUND : 0;
+    op->result = 0;
+    if (e < 0 && e != -ERR_NOTFOUND)
+        op->result = -ERR_AGAIN; /* not at hand: the caller looks again */
+    else if (e < 0 && s->word != WORD_ADD)
+        op->result = -ERR_NOTFOUND;
     return known || op->result < 0 ? REPLICA_DONE : REPLICA_TAKE;
 }
 
@@ -304,11 +297,10 @@ static void after(void *self, int64_t deadline_ms)
 
 static const struct replica_ops catalog_replica_ops = {.prepare = prepare,
                                                        .apply = apply,
-                                                       .apply_repeats = true,
-                                                       .discard = free,
-                                                       .encode = encode,
-                                                       .table_bytes = table_bytes,
-                                                       .load = load,
+                                                       .discard = discard,
+                                                       .settled = settled,
+                                                       .write_more = write_more,
+                                                       .read_more = read_more,
                                                        .reset = reset,
                                                        .bytes = bytes,
                                                        .batch = batch,
@@ -318,7 +310,8 @@ static const struct replica_ops catalog_replica_ops = {.prepare = prepare,
 
 /* ---- life */
 
-int catalog_new(struct blobs *b, struct work *background, struct catalog **ret)
+int catalog_new(struct blobs *b, struct table_cache *cache, struct work *background,
+                struct catalog **ret)
 {
     struct catalog *c = calloc(1, sizeof(*c));
     struct replica_spec spec = {.node = blobs_node(b),
@@ -326,14 +319,18 @@ int catalog_new(struct blobs *b, struct work *background, struct catalog **ret)
                                 .name = STR(KEYS_CATALOG),
                                 .ops = &catalog_replica_ops,
                                 .self = c,
+                                .cache = cache,
                                 .background = background};
-    int e = c ? omap_new(free, &c->rows) : -ERR_NOMEM;
+    int e = c ? layers_init(&c->layers) : -ERR_NOMEM;
 
-    if (e == 0)
+    if (e == 0) {
+        c->layers.wait = false; /* it is asked under the lock */
+        spec.layers = &c->layers;
         e = replica_new(&spec, &c->replica);
+    }
     if (e < 0) {
         if (c)
-            omap_free(c->rows);
+            layers_done(&c->layers);
         free(c);
         return e;
     }
@@ -348,7 +345,7 @@ void catalog_free(struct catalog *c)
     if (!c)
         return;
     replica_free(c->replica);
-    omap_free(c->rows);
+    layers_done(&c->layers);
     cond_done(&c->opened);
     mutex_done(&c->mu);
     free(c);
@@ -389,6 +386,40 @@ static int open_catalog(struct catalog *c, struct err_detail *detail)
 
 /* ---- saying and asking */
 
+/* After -ERR_AGAIN and its like under the lock: reads what is needed without it. 0: ask again. */
+static int hold(struct catalog *c, int e, struct str name, struct pins *pins,
+                struct err_detail *detail)
+{
+    struct table *base auto_table = replica_base(c->replica);
+    struct row_key filled, empty;
+    struct str keys[2] = {key_of(FILLED, name, &filled), key_of(EMPTY, name, &empty)};
+
+    if (e == -ERR_AGAIN)
+        e = base ? table_pin(base, keys, ARRAY_LEN(keys), pins, detail) : 0;
+    if (e == -ERR_CORRUPT)
+        replica_note_bad(c->replica);
+    return e == -ERR_CORRUPT || e == -ERR_UNAVAIL ? replica_refresh(c->replica, detail) : e;
+}
+
+/* Says the row as it is known; -ERR_NOTFOUND. */
+static int known_row(struct catalog *c, struct str name, struct said_row *ret)
+{
+    struct pins pins auto_pins = {.at = NULL};
+    int e = 0;
+
+    for (int i = 0; i < ASK_MAX; i++) {
+        replica_lock(c->replica);
+        e = get_row(&c->layers, name, ret, NULL);
+        replica_unlock(c->replica);
+        if (e == 0 || e == -ERR_NOTFOUND)
+            return e;
+        e = hold(c, e, name, &pins, NULL);
+        if (e < 0)
+            return e;
+    }
+    return -ERR_UNAVAIL;
+}
+
 static int commit(struct catalog *c, const struct said *s, int64_t deadline_ms,
                   struct err_detail *detail)
 {
@@ -401,23 +432,17 @@ static int commit(struct catalog *c, const struct said *s, int64_t deadline_ms,
     if (e < 0)
         return e;
     change.op.text = buf_str(&text);
-    change.op.validated_ms = clock_boot_ms();
     change.op.deadline_ms = deadline_ms;
-    e = replica_commit(c->replica, &change.op);
+    do {
+        change.op.validated_ms = clock_boot_ms();
+        e = replica_commit(c->replica, &change.op);
+        if (e == -ERR_AGAIN && clock_boot_ms() < deadline_ms)
+            e = hold(c, e, s->name, &change.pins, detail) < 0 ? -ERR_NOTCOMMITTED : -ERR_AGAIN;
+        else if (e == -ERR_AGAIN)
+            e = -ERR_NOTCOMMITTED;
+    } while (e == -ERR_AGAIN);
+    pins_done(&change.pins);
     return e < 0 ? err_set(detail, e, "catalog: %s", change.op.detail.text) : 0;
-}
-
-/* Says the row as it is known; false: not known. */
-static bool known_row(struct catalog *c, struct str name, struct row *ret)
-{
-    const struct row *have;
-
-    replica_lock(c->replica);
-    have = omap_get(c->rows, name);
-    if (have)
-        *ret = *have;
-    replica_unlock(c->replica);
-    return have != NULL;
 }
 
 static int64_t from_now(void)
@@ -434,10 +459,10 @@ int catalog_add_until(struct catalog *c, struct str name, bool filled, int64_t d
                       struct err_detail *detail)
 {
     struct said s = {.word = WORD_ADD, .name = name, .filled = filled};
-    struct row row;
+    struct said_row row;
 
     /* A name that is there stays there: memory is enough to say so. */
-    if (is_open(c) && known_row(c, name, &row))
+    if (is_open(c) && known_row(c, name, &row) == 0)
         return 0;
     return commit(c, &s, deadline_ms, detail);
 }
@@ -459,9 +484,9 @@ int catalog_mark(struct catalog *c, struct str name, bool filled, uint64_t seq,
 
 static bool agrees(struct catalog *c, struct str name, bool filled, uint64_t seq)
 {
-    struct row row;
+    struct said_row row;
 
-    return known_row(c, name, &row) && (row.filled == filled || row.seq > seq);
+    return known_row(c, name, &row) == 0 && (row.filled == filled || row.seq > seq);
 }
 
 void catalog_agree(struct catalog *c, struct str name, bool filled, uint64_t seq)
@@ -473,7 +498,7 @@ void catalog_agree_until(struct catalog *c, struct str name, bool filled, uint64
                          int64_t deadline_ms)
 {
     struct err_detail detail = {{0}};
-    struct row row;
+    struct said_row row;
     int e;
 
     if (is_open(c) && agrees(c, name, filled, seq))
@@ -481,7 +506,9 @@ void catalog_agree_until(struct catalog *c, struct str name, bool filled, uint64
     e = catalog_refresh(c, &detail);
     if (e == 0 && agrees(c, name, filled, seq))
         return;
-    if (e == 0 && !known_row(c, name, &row))
+    if (e == 0)
+        e = known_row(c, name, &row);
+    if (e == -ERR_NOTFOUND)
         e = catalog_add_until(c, name, filled, deadline_ms, &detail);
     else if (e == 0)
         e = mark(c, name, filled, seq, deadline_ms, &detail);
@@ -502,29 +529,102 @@ int catalog_refresh_nowait(struct catalog *c)
     return is_open(c) ? replica_refresh_nowait(c->replica) : -ERR_AGAIN;
 }
 
+/* ---- pages */
+
+struct page {
+    struct buf names; /* each with a zero byte behind */
+    size_t count;
+    bool more;
+};
+
+/* Just behind last, or the first of its section. */
+static struct str from_key(struct str last, struct row_key *k)
+{
+    struct str key = key_of(FILLED, str_head(last, NAME_MAX_LEN), k);
+
+    if (last.len > 0)
+        k->at[key.len++] = 0; /* no name has a zero byte */
+    return (struct str){k->at, key.len};
+}
+
+static int try_page(struct catalog *c, struct str last, size_t n, struct page *p)
+{
+    struct layers_cursor cursor auto_layers_cursor = {.layers = NULL};
+    struct row_key from;
+    int e;
+
+    buf_clear(&p->names);
+    p->count = 0;
+    replica_lock(c->replica);
+    layers_cursor_init(&cursor, &c->layers);
+    for (e = layers_seek(&cursor, from_key(last, &from)); e == 1 && cursor.key.at[0] == FILLED;
+         e = layers_next(&cursor)) {
+        if (p->count == n)
+            break;
+        buf_add(&p->names, str_skip(cursor.key, 1));
+        buf_addc(&p->names, 0);
+        p->count++;
+    }
+    p->more = e == 1 && cursor.key.at[0] == FILLED;
+    layers_cursor_done(&cursor);
+    replica_unlock(c->replica);
+    return e < 0 ? e : buf_err(&p->names);
+}
+
+static int tell_page(const struct page *p, int (*fn)(struct str name, void *arg), void *arg)
+{
+    struct str rest = buf_str(&p->names);
+    int e = 0;
+
+    for (size_t i = 0; e == 0 && i < p->count; i++) {
+        struct str name = str_head(rest, (size_t)str_find(rest, 0));
+
+        rest = str_skip(rest, name.len + 1);
+        e = fn(name, arg);
+    }
+    return e;
+}
+
+int catalog_page_nowait(struct catalog *c, struct str last, size_t n,
+                        int (*fn)(struct str name, void *arg), void *arg, bool *ret_more)
+{
+    struct page p = {.names = BUF_INIT(PAGE_MAX)};
+    int e = try_page(c, last, n, &p);
+
+    if (e == -ERR_CORRUPT || e == -ERR_UNAVAIL)
+        e = -ERR_AGAIN;
+    if (e == 0)
+        e = tell_page(&p, fn, arg);
+    *ret_more = p.more;
+    buf_done(&p.names);
+    return e;
+}
+
 int catalog_page(struct catalog *c, struct str last, size_t n,
                  int (*fn)(struct str name, void *arg), void *arg, bool *ret_more)
 {
-    struct omap_node *node;
-    bool more = false;
-    size_t count = 0;
+    struct page p = {.names = BUF_INIT(PAGE_MAX)};
+    struct pins pins auto_pins = {.at = NULL};
+    struct row_key from;
+    size_t records = n + 1;
     int e = 0;
 
-    replica_lock(c->replica);
-    node = last.len > 0 ? omap_after(c->rows, last) : omap_first(c->rows);
-    for (; e == 0 && node && !more; node = omap_next(c->rows, node)) {
-        const struct row *row = omap_value(node);
+    for (int i = 0; i < ASK_MAX && (e = try_page(c, last, n, &p)) < 0; i++) {
+        struct table *base auto_table = replica_base(c->replica);
+        char behind = FILLED + 1;
 
-        if (!row->filled)
-            continue;
-        if (count == n) {
-            more = true;
-        } else {
-            e = fn(omap_key(node), arg);
-            count++;
-        }
+        if (e == -ERR_AGAIN)
+            e = base ? table_pin_range(base, from_key(last, &from), (struct str){&behind, 1},
+                                       records, &pins, NULL)
+                     : 0;
+        e = e < 0 ? hold(c, e, STR_NONE, &pins, NULL) : 0;
+        if (e < 0)
+            break;
+        records += records; /* some of them may be gone since */
     }
-    replica_unlock(c->replica);
-    *ret_more = more;
+    if (e == 0)
+        e = tell_page(&p, fn, arg);
+    *ret_more = p.more;
+    buf_done(&p.names);
     return e;
 }

@@ -7,7 +7,10 @@
 #include "manifests/repo.h"
 
 struct catalog;
-int catalog_new(struct blobs *b, struct work *background, struct catalog **ret) must_check;
+struct table_cache;
+/* cache: borrowed, for blocks of its checkpoint. */
+int catalog_new(struct blobs *b, struct table_cache *cache, struct work *background,
+                struct catalog **ret) must_check;
 void catalog_free(struct catalog *c);
 struct catalog *repos_catalog(const struct repos *rs);
 
@@ -30,8 +33,11 @@ void catalog_agree_until(struct catalog *c, struct str name, bool filled, uint64
 
 int catalog_refresh(struct catalog *c, struct err_detail *detail) must_check;
 int catalog_refresh_nowait(struct catalog *c) must_check;
-/* Filled repositories > last in byte order, at most n; *ret_more: others follow. nowait. */
+/* Filled repositories > last in byte order, at most n; *ret_more: others follow. */
 int catalog_page(struct catalog *c, struct str last, size_t n,
                  int (*fn)(struct str name, void *arg), void *arg, bool *ret_more) must_check;
+int catalog_page_nowait(struct catalog *c, struct str last, size_t n,
+                        int (*fn)(struct str name, void *arg), void *arg,
+                        bool *ret_more) must_check;
 
 #endif

@@ -243,6 +243,46 @@ static bool names_entry(struct copier *c, const struct copy_log *log, uint64_t s
     return str_eq(json_str(json_get(head, "hash")), digest_hex(&d, text));
 }
 
+/* A checkpoint that holds all itself carries bytes behind its text. */
+static struct str first_line(struct str text)
+{
+    ptrdiff_t end = str_find(text, '\n');
+
+    return end < 0 ? text : str_head(text, (size_t)end);
+}
+
+/* Those that a checkpoint names, before it. 1: all are there; 0: one is not to be had. */
+static int copy_parts(struct copier *c, const struct copy_log *log, const struct json *head,
+                      struct err_detail *detail)
+{
+    const struct json *parts = json_get(head, "parts");
+    bool is_inline = false;
+
+    if (json_bool(json_get(head, "inline"), &is_inline) && is_inline)
+        return 1;
+    for (size_t i = 0; i < json_len(parts); i++) {
+        struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+        struct str sha = json_str(json_at(json_at(parts, i), 4));
+        struct store_info info;
+        int e;
+
+        if (sha.len != 64)
+            return 0;
+        keys_parts_of(&key, log->prefix);
+        buf_add(&key, sha);
+        e = copy_head(c->to, buf_str(&key), &info, detail);
+        if (e == 0)
+            copy_present(c);
+        if (e == -ERR_NOTFOUND)
+            e = copy_part(c, buf_str(&key), detail);
+        if (e == 0)
+            e = copy_head(c->to, buf_str(&key), &info, detail);
+        if (e < 0)
+            return e == -ERR_NOTFOUND ? 0 : e;
+    }
+    return 1;
+}
+
 /* 1: copied, or there. */
 static int copy_table(struct copier *c, const struct copy_log *log, struct str key, uint64_t seq,
                       struct err_detail *detail)
@@ -261,9 +301,12 @@ static int copy_table(struct copier *c, const struct copy_log *log, struct str k
         return 0;
     if (e < 0)
         return e;
-    if (json_parse(buf_str(&text), &doc, NULL) < 0 ||
+    if (json_parse(first_line(buf_str(&text)), &doc, NULL) < 0 ||
         !names_entry(c, log, seq, json_root(doc), detail))
         return copy_damaged(c, key, "is no checkpoint of this log");
+    e = copy_parts(c, log, json_root(doc), detail);
+    if (e <= 0) /* one was pruned meanwhile, with this checkpoint */
+        return e;
     e = copy_create(c, key, STORE_RECORD, buf_str(&text), detail);
     return e < 0 ? e : 1;
 }
@@ -317,15 +360,11 @@ static int write_hint(struct copier *c, const struct copy_log *log, uint64_t che
 int copy_tables(struct copier *c, const struct copy_log *log, uint64_t head,
                 struct err_detail *detail)
 {
-    struct buf parts auto_buf = BUF_INIT(STORE_KEY_MAX);
     uint64_t end = 0, last = 0;
     int e = find_end(c, log, &end, detail);
 
     if (end > head) /* of an earlier copy; this one adds nothing */
         end = head;
-    keys_parts_of(&parts, log->prefix);
-    if (e == 0)
-        e = copy_each_missing(c, buf_str(&parts), copy_part, detail);
     if (e == 0)
         e = copy_heads(c, log, end, &last, detail);
     return e < 0 || last == 0 ? e : write_hint(c, log, last, end, detail);

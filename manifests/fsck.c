@@ -461,6 +461,8 @@ int fsck_run(struct store *s, const struct fsck_settings *settings, struct fsck_
     assert(s && settings && settings->report && ret);
     *ret = (struct fsck_counts){.repositories = 0};
     if (e == 0)
+        e = table_cache_new(TABLE_CACHE_MAX, &f.tables);
+    if (e == 0)
         e = store_now(s, &f.now, f.detail);
     if (e == 0)
         e = check_format(&f);
@@ -469,6 +471,7 @@ int fsck_run(struct store *s, const struct fsck_settings *settings, struct fsck_
     if (e == 0)
         e = fsck_all(&f) ? check_everything(&f) : check_names(&f);
     fsck_catalog_free(f.catalog);
+    table_cache_free(f.tables);
     omap_free(f.told);
     return e;
 }

@@ -2,6 +2,8 @@
  * writes it. */
 #include "manifests/fsck_internal.h"
 
+#include "manifests/pack.h"
+
 struct fsck_catalog {
     struct omap *rows; /* name -> struct fsck_row */
     uint64_t seq;      /* applied up to */
@@ -78,49 +80,42 @@ static int apply(void *self, const struct objlog_entry *e, struct err_detail *de
     return r;
 }
 
-static bool read_row(const struct json *node, struct str *name, struct fsck_row *row)
+/* A record of the table: section and name, seq. */
+static bool read_row(struct str key, struct str value, struct str *name, struct fsck_row *row)
 {
-    int64_t seq;
-
-    *name = json_str(json_at(node, 0));
-    if (!name->at || !name_valid(*name) || !json_bool(json_at(node, 1), &row->filled) ||
-        !json_int(json_at(node, 2), &seq) || seq < 0)
-        return false;
-    row->seq = (uint64_t)seq;
-    return true;
+    *name = str_skip(key, 1);
+    row->filled = key.at[0] == 'f';
+    return (row->filled || key.at[0] == 'e') && name_valid(*name) &&
+           unpack_u64(&value, &row->seq) && value.len == 0;
 }
 
-static int table(void *self, const struct checkpoint_head *head, struct str text, bool whole,
-                 struct err_detail *detail)
+static int table(void *self, const struct fsck_table *t, bool whole, struct err_detail *detail)
 {
     struct fsck_catalog *c = self;
-    struct json_doc *doc auto_json = NULL;
-    struct checkpoint_head own;
-    const struct json *list;
-    int e = checkpoint_open(text, STR(KEYS_CATALOG), &own, &doc, detail);
-    bool same;
+    struct table_cursor at auto_table_cursor = {.table = t->table, .wait = true};
+    bool same = !whole || table_records(t->table) == omap_count(c->rows);
+    uint64_t bytes = 0;
+    int e;
 
-    if (e < 0)
-        return e;
-    list = json_get(json_root(doc), "c");
-    same = json_type(list) == JSON_ARRAY_T && (!whole || json_len(list) == omap_count(c->rows));
-    for (size_t i = 0; e == 0 && same && i < json_len(list); i++) {
-        struct fsck_row row = {.ts = head->ts};
+    for (e = table_seek(&at, STR("a")); e == 1 && same; e = e == 0 ? table_next(&at) : e) {
+        struct fsck_row row = {.ts = t->head->ts};
         const struct fsck_row *have;
         struct str name;
 
-        same = read_row(json_at(list, i), &name, &row);
+        e = 0;
+        same = read_row(at.key, at.value, &name, &row);
         if (!same)
             break;
+        bytes += at.key.len + at.value.len;
         have = omap_get(c->rows, name);
         if (whole)
             same = have && have->filled == row.filled && have->seq == row.seq;
         else
             e = put(c->rows, name, row);
     }
-    if (e == 0 && !same)
+    if (e >= 0 && (!same || bytes != t->head->bytes))
         e = err_set(detail, -ERR_CORRUPT, "holds other rows than the log gives up to there");
-    return e;
+    return e < 0 ? e : 0;
 }
 
 static const struct fsck_log_ops catalog_ops = {

@@ -27,6 +27,7 @@ struct fsck {
     unsigned pauses;       /* taken before second looks */
     struct omap *told;     /* keys with damage, so that it is told once */
     struct fsck_catalog *catalog;
+    struct table_cache *tables;
 };
 
 /* Every repository is looked at, so records are, too, by a pass of their own. */
@@ -62,6 +63,15 @@ int fsck_first(struct fsck *f, struct str prefix, struct str after, struct buf *
 
 /* ---- fsck_log.c */
 
+/* A checkpoint that is whole: its head's sum holds, and every part is there with its digest. */
+struct fsck_table {
+    struct str text; /* of the head */
+    const struct checkpoint_head *head;
+    const struct json *keys;
+    struct table *table;
+    const struct table_spec *spec;
+};
+
 struct fsck_log_ops {
     /* Applies an entry: -ERR_CORRUPT, -ERR_VERSION with detail; other errors end the check. */
     int (*apply)(void *self, const struct objlog_entry *e, struct err_detail *detail);
@@ -69,8 +79,7 @@ struct fsck_log_ops {
     int (*passed)(void *self, const struct objlog_entry *e);
     /* Compares a checkpoint that has the right frame, position and hash with what was applied
      * (whole), or takes the state over from it: 0, -ERR_CORRUPT with detail, other. NULL: none. */
-    int (*table)(void *self, const struct checkpoint_head *head, struct str text, bool whole,
-                 struct err_detail *detail);
+    int (*table)(void *self, const struct fsck_table *t, bool whole, struct err_detail *detail);
     const char *lost;   /* what lost entries mean for users */
     const char *broken; /* what a damaged entry means */
     const char *wrong;  /* what a damaged checkpoint means */

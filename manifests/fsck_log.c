@@ -14,6 +14,7 @@
 #define TABLES_MAX  65536
 #define HINT_MAX    4096
 #define KEEP_BYTES  (64u << 10)
+#define PART_OLD_MS (24 * 3600 * 1000LL) /* prunings have had their time */
 #define REQUEST_MIN 16 /* characters of a random request id; shorter ones are no such */
 
 struct id {
@@ -32,6 +33,7 @@ struct walk {
     uint64_t listed; /* greatest entry seen by listing */
     uint64_t *tables;
     size_t table_count, table_cap, table_next;
+    struct omap *parts; /* sha256 in hex of those listed and those named -> struct part */
     uint64_t hint_checkpoint, hint_head;
     struct objlog_pos pos; /* last entry there was; hash known if `chained` */
     bool chained;
@@ -40,8 +42,15 @@ struct walk {
     struct ids nonces, requests;
 };
 
+struct part {
+    int64_t listed_ms; /* its date; 0: not listed */
+    bool named;        /* by a checkpoint */
+    bool checked, good;
+};
+
 static void walk_done(struct walk *w)
 {
+    omap_free(w->parts);
     free(w->tables);
     free(w->nonces.at);
     free(w->requests.at);
@@ -178,15 +187,34 @@ static int read_hint(struct walk *w)
     return 0;
 }
 
+static struct part *part_of(struct walk *w, struct str hex)
+{
+    struct part *p = omap_get(w->parts, hex);
+
+    if (p)
+        return p;
+    p = calloc(1, sizeof(*p));
+    if (p && omap_put(w->parts, hex, p) < 0) {
+        free(p);
+        p = NULL;
+    }
+    return p;
+}
+
 static int note_key(struct fsck *f, struct str key, const struct store_info *info, void *arg)
 {
     struct walk *w = arg;
     enum keys_log_part part;
     uint64_t seq = 0;
 
-    (void)info;
     if (!keys_log_parse(key, w->log->prefix, &part, &seq)) {
         fsck_unknown(f, key);
+    } else if (part == KEYS_LOG_PART) {
+        struct part *p = part_of(w, str_skip(key, key.len - 2 * CHECKPOINT_HASH_BYTES));
+
+        if (!p)
+            return -ERR_NOMEM;
+        p->listed_ms = info->modified_ms;
     } else if (part == KEYS_LOG_ENTRY) {
         w->listed = seq > w->listed ? seq : w->listed;
     } else if (part == KEYS_LOG_TABLE && w->table_count < TABLES_MAX) {
@@ -204,12 +232,74 @@ static void say_table(struct walk *w, struct str key, const char *what)
     fsck_say(w->f, FSCK_DAMAGE, key, w->log->ops->wrong, "%s", what);
 }
 
+/* A part of a checkpoint: 0 good; -ERR_CORRUPT, told. Each is read once. */
+static int check_part(struct walk *w, struct table *t, size_t i)
+{
+    struct fsck *f = w->f;
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct err_detail why = {""};
+    char hex[DIGEST_TEXT_MAX];
+    struct part *p = part_of(w, digest_hex(&table_part(t, i)->sha, hex));
+    int e;
+
+    if (!p)
+        return -ERR_NOMEM;
+    p->named = true;
+    if (p->checked)
+        return p->good ? 0 : -ERR_CORRUPT;
+    e = table_check_part(t, i, &why);
+    if (e < 0 && e != -ERR_CORRUPT && e != -ERR_IO)
+        return e;
+    f->counts->bytes += table_part(t, i)->bytes;
+    p->checked = true;
+    p->good = e == 0;
+    keys_part(&key, w->log->prefix, str_of(hex));
+    if (e < 0)
+        say_table(w, buf_str(&key), why.text);
+    return e < 0 ? -ERR_CORRUPT : 0;
+}
+
+/* All parts, so that each that is bad is told. -ERR_NOTFOUND: pruned meanwhile. */
+static int check_parts(struct walk *w, struct str key, struct table *t)
+{
+    struct store_info info;
+    int result = 0;
+
+    for (size_t i = 0; table_inline(t).len == 0 && i < table_part_count(t); i++) {
+        int e = check_part(w, t, i);
+
+        if (e < 0 && e != -ERR_CORRUPT)
+            return e;
+        if (e < 0 && fsck_head(w->f, key, &info) == -ERR_NOTFOUND)
+            return -ERR_NOTFOUND;
+        result = e < 0 ? e : result;
+    }
+    return result;
+}
+
+static int decode_table(struct walk *w, struct fsck_table *t, struct checkpoint_head *head,
+                        struct json_doc **doc, uint64_t seq, const uint8_t *hash,
+                        struct err_detail *why)
+{
+    int e = checkpoint_decode(t->text, w->log->name, t->spec, head, doc, &t->table, why);
+
+    if (e == 0 && head->seq != seq)
+        e = err_set(why, -ERR_CORRUPT, "names another position");
+    if (e == 0 && hash && memcmp(head->hash, hash, sizeof(head->hash)) != 0)
+        e = err_set(why, -ERR_CORRUPT, "the entry at its position has another hash");
+    t->head = head;
+    t->keys = e == 0 ? json_root(*doc) : NULL;
+    return e;
+}
+
 /* The checkpoint at the entry just walked over. */
 static int check_table(struct walk *w, uint64_t seq, const uint8_t *hash)
 {
     struct fsck *f = w->f;
+    struct table_spec spec = {.store = f->store, .cache = f->tables, .prefix = w->log->prefix};
+    struct fsck_table t = {.spec = &spec};
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
-    struct buf text auto_buf = BUF_INIT(CHECKPOINT_BYTES_MAX);
+    struct buf text auto_buf = BUF_INIT(CHECKPOINT_HEAD_MAX);
     struct json_doc *doc auto_json = NULL;
     struct checkpoint_head head;
     struct err_detail why = {""};
@@ -223,25 +313,27 @@ static int check_table(struct walk *w, uint64_t seq, const uint8_t *hash)
         say_table(w, buf_str(&key), f->why.text);
         return 0;
     }
+    t.text = buf_str(&text);
     if (e == 0)
-        e = checkpoint_open(buf_str(&text), w->log->name, &head, &doc, &why);
+        e = decode_table(w, &t, &head, &doc, seq, hash, &why);
     if (e == -ERR_VERSION) {
         fsck_say(f, FSCK_WARNING, buf_str(&key), "servers of this version pass it over",
                  "was written by another encoder");
         return 0;
     }
-    if (e == 0 && head.seq != seq)
-        e = err_set(&why, -ERR_CORRUPT, "names another position");
-    if (e == 0 && hash && memcmp(head.hash, hash, sizeof(head.hash)) != 0)
-        e = err_set(&why, -ERR_CORRUPT, "the entry at its position has another hash");
-    json_doc_freep(&doc);
-    if (e == 0 && w->log->ops->table && hash) {
-        e = w->log->ops->table(w->log->self, &head, buf_str(&text), w->whole, &why);
-        w->whole = w->whole || e == 0;
-    }
     if (e == -ERR_CORRUPT)
         say_table(w, buf_str(&key), why.text);
-    return e == -ERR_CORRUPT ? 0 : e;
+    if (e == 0) {
+        e = check_parts(w, buf_str(&key), t.table);
+        if (e == 0 && w->log->ops->table && hash) {
+            e = w->log->ops->table(w->log->self, &t, w->whole, &why);
+            w->whole = w->whole || e == 0;
+            if (e == -ERR_CORRUPT)
+                say_table(w, buf_str(&key), why.text);
+        }
+    }
+    table_unref(t.table);
+    return e == -ERR_CORRUPT || e == -ERR_NOTFOUND ? 0 : e;
 }
 
 /* Those between the last entry and this one stand on entries that are missing. */
@@ -459,12 +551,28 @@ static int check_end(struct walk *w)
     return e < 0 ? e : tables_to(w, UINT64_MAX, NULL);
 }
 
+/* Parts that no checkpoint names, and that are not about to be named. */
+static void check_unnamed(struct walk *w)
+{
+    for (struct omap_node *n = omap_first(w->parts); n; n = omap_next(w->parts, n)) {
+        const struct part *p = omap_value(n);
+        struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+
+        if (p->named || w->f->now - p->listed_ms <= PART_OLD_MS)
+            continue;
+        keys_part(&key, w->log->prefix, omap_key(n));
+        fsck_say(w->f, FSCK_GARBAGE, buf_str(&key), "none", "belongs to no checkpoint any more");
+    }
+}
+
 int fsck_log_check(struct fsck *f, struct fsck_log *log)
 {
     struct walk w auto_of(walk_done) = {.f = f, .log = log, .chained = true, .whole = true};
     struct buf prefix auto_buf = BUF_INIT(STORE_KEY_MAX);
-    int e = read_hint(&w);
+    int e = omap_new(free, &w.parts);
 
+    if (e == 0)
+        e = read_hint(&w);
     buf_add(&prefix, log->prefix);
     buf_add(&prefix, STR("/_"));
     if (e == 0)
@@ -484,6 +592,8 @@ int fsck_log_check(struct fsck *f, struct fsck_log *log)
                  "or one before it was written by a newer version; not checked from here");
     } else {
         e = check_end(&w);
+        if (e == 0)
+            check_unnamed(&w);
     }
     ids_settle(&w, &w.nonces, nonce_text);
     ids_settle(&w, &w.requests, request_text);

@@ -139,39 +139,43 @@ static int apply(void *self, const struct objlog_entry *e, struct err_detail *de
 static int passed(void *self, const struct objlog_entry *e)
 {
     struct check *c = self;
-    struct checkpoint_head head = {
-        .repo = c->name, .seq = e->seq, .ts = e->ts, .previous = c->due.last};
 
     if (c->due_known && due_add(&c->due, e->raw.len))
-        due_pass(&c->due, e->seq, checkpoint_bytes(c->state, &head));
+        due_pass(&c->due, e->seq, c->state->layers.bytes);
     return 0;
 }
 
-static int table(void *self, const struct checkpoint_head *head, struct str text, bool whole,
-                 struct err_detail *detail)
+/* The state is that of the table. */
+static int take_over(struct check *c, const struct fsck_table *t)
+{
+    int e = state_reset(c->state);
+
+    if (e == 0)
+        e = state_read_numbers(c->state, t->keys, t->head->seq);
+    c->state->layers.base = table_ref(t->table);
+    c->state->layers.bytes = t->head->bytes;
+    return e;
+}
+
+static int table(void *self, const struct fsck_table *t, bool whole, struct err_detail *detail)
 {
     struct check *c = self;
-    struct state *state auto_state = NULL;
-    struct buf mine auto_buf = BUF_INIT(CHECKPOINT_BYTES_MAX);
-    struct checkpoint_head own = *head;
-    int e = checkpoint_decode(text, c->name, &state, &own, detail);
+    struct buf mine auto_buf = BUF_INIT(CHECKPOINT_HEAD_MAX);
+    int e;
 
-    if (e < 0)
-        return e;
     if (!whole) { /* as a server does that opens here */
-        state_free(c->state);
-        c->state = STEAL(state);
         c->due_known = false;
-        return 0;
+        return take_over(c, t);
     }
     if (c->state->incomplete > 0)
         return 0;
-    e = checkpoint_encode(c->state, head, &mine);
-    if (e == 0 && !str_eq(buf_str(&mine), text))
+    e = state_encode(c->state, t->head, t->spec, NULL, NULL, &mine, NULL, detail);
+    if (e == 0 && !str_eq(buf_str(&mine), t->text))
         e = err_set(detail, -ERR_CORRUPT, "holds another state than the log gives up to there");
-    if (e == 0 && c->due_known && c->due.last != head->seq)
+    if (e == 0 && c->due_known && c->due.last != t->head->seq)
         e = err_set(detail, -ERR_CORRUPT, "stands where no checkpoint is due");
-    return e;
+    /* What is proven need not stay in memory. */
+    return e == 0 ? take_over(c, t) : e;
 }
 
 static const struct fsck_log_ops repo_ops = {
@@ -186,10 +190,21 @@ static const struct fsck_log_ops repo_ops = {
 
 /* ---- what visible manifests need */
 
+static int first_tag(struct str tag, void *arg)
+{
+    buf_addc(arg, ':');
+    buf_add(arg, tag);
+    return 1;
+}
+
 static void describe(const struct check *c, const struct state_manifest *m, struct buf *out)
 {
-    buf_addf(out, "pulls of " STR_FMT "%s" STR_FMT " fail", STR_ARG(c->name), m->tags ? ":" : "@",
-             STR_ARG(m->tags ? m->tags->name : m->text));
+    char text[DIGEST_TEXT_MAX];
+
+    buf_addf(out, "pulls of " STR_FMT, STR_ARG(c->name));
+    if (state_tags_of(c->state, &m->digest, first_tag, out) <= 0)
+        buf_addf(out, "@" STR_FMT, STR_ARG(digest_text(&m->digest, text)));
+    buf_add(out, STR(" fail"));
 }
 
 /* An absence is looked at again; what is left was told. */
@@ -209,8 +224,9 @@ static int settle(struct check *c, const struct digest *d, int e, const char *me
     return 0;
 }
 
-static int check_manifest(struct check *c, const struct state_manifest *m)
+static int check_manifest(const struct state_manifest *m, void *arg)
 {
+    struct check *c = arg;
     struct buf body auto_buf = BUF_INIT(MANIFEST_BYTES_MAX);
     struct buf meaning auto_buf = BUF_INIT(WHO_MAX);
     int e = read_manifest(c->f, &m->digest, &body);
@@ -225,54 +241,54 @@ static int check_manifest(struct check *c, const struct state_manifest *m)
 }
 
 /* The first manifest that has the ref, to name it. */
-static const struct state_manifest *user_of(const struct check *c, const struct state_blob *b)
-{
-    for (struct omap_node *n = omap_first(c->state->manifests); n;
-         n = omap_next(c->state->manifests, n)) {
-        const struct state_manifest *m = omap_value(n);
+struct user {
+    const struct check *c;
+    const struct digest *of;
+    struct buf *meaning;
+};
 
-        for (size_t i = 0; i < m->ref_count; i++)
-            if (m->refs[i].blob == b)
-                return m;
-    }
-    return NULL;
+static int is_user(const struct state_manifest *m, void *arg)
+{
+    const struct user *u = arg;
+    struct str rest = m->refs;
+    struct state_ref ref;
+
+    while (state_ref_next(&rest, &ref))
+        if (digest_eq(&ref.digest, u->of)) {
+            describe(u->c, m, u->meaning);
+            return 1;
+        }
+    return 0;
 }
 
-static int check_ref(struct check *c, const struct state_blob *b)
+static int check_ref(const struct digest *d, const struct state_blob *b, void *arg)
 {
+    struct check *c = arg;
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
     struct buf meaning auto_buf = BUF_INIT(WHO_MAX);
-    const struct state_manifest *m;
+    struct user user = {c, d, &meaning};
     struct store_info object;
-    struct digest d;
-    int e;
+    int e = state_has_manifest(c->state, d), found;
 
-    if (b->users == 0 || omap_get(c->state->manifests, b->digest) ||
-        digest_parse(b->digest, &d) < 0)
-        return 0;
-    keys_record(&key, &d, 0);
+    if (b->users == 0 || e != 0)
+        return e < 0 ? e : 0;
+    keys_record(&key, d, 0);
     e = fsck_head(c->f, buf_str(&key), &object);
     if (e == 0 && fsck_all(c->f))
         return 0; /* what it holds is looked at once, with all records */
-    m = user_of(c, b);
-    if (m)
-        describe(c, m, &meaning);
+    found = state_each_manifest(c->state, is_user, &user);
+    if (found < 0)
+        return found;
     if (e == 0)
-        return fsck_record_check(c->f, &d, 0, object.size, buf_c(&meaning));
-    return settle(c, &d, e, buf_c(&meaning));
+        return fsck_record_check(c->f, d, 0, object.size, buf_c(&meaning));
+    return settle(c, d, e, buf_c(&meaning));
 }
 
 static int check_needs(struct check *c)
 {
-    int e = 0;
+    int e = state_each_manifest(c->state, check_manifest, c);
 
-    for (struct omap_node *n = omap_first(c->state->manifests); e == 0 && n;
-         n = omap_next(c->state->manifests, n))
-        e = check_manifest(c, omap_value(n));
-    for (struct omap_node *n = omap_first(c->state->blobs); e == 0 && n;
-         n = omap_next(c->state->blobs, n))
-        e = check_ref(c, omap_value(n));
-    return e;
+    return e < 0 ? e : state_each_blob(c->state, check_ref, c);
 }
 
 /* ---- links of deleted blobs */
@@ -289,28 +305,27 @@ static int stale_link(struct fsck *f, struct str key, const struct store_info *i
     return 0;
 }
 
+static int check_links_of(const struct digest *d, const struct state_blob *b, void *arg)
+{
+    struct check *c = arg;
+    struct buf prefix auto_buf = BUF_INIT(STORE_KEY_MAX);
+    uint64_t u;
+    int e;
+
+    if (b->unlinked == 0)
+        return 0;
+    e = state_link_u(c->state, d, &u);
+    keys_link(&prefix, d, 0, c->name, 0);
+    if (buf_err(&prefix) == 0)
+        buf_truncate(&prefix, prefix.len - 1); /* "0" */
+    if (e == 0)
+        e = buf_err(&prefix);
+    return e < 0 ? e : fsck_each(c->f, buf_str(&prefix), STR_NONE, stale_link, &u);
+}
+
 static int check_links(struct check *c)
 {
-    int e = 0;
-
-    for (struct omap_node *n = omap_first(c->state->blobs); e == 0 && n;
-         n = omap_next(c->state->blobs, n)) {
-        struct buf prefix auto_buf = BUF_INIT(STORE_KEY_MAX);
-        const struct state_blob *b = omap_value(n);
-        struct digest d;
-        uint64_t u;
-
-        if (b->unlinked == 0 || digest_parse(b->digest, &d) < 0)
-            continue;
-        u = state_link_u(c->state, &d);
-        keys_link(&prefix, &d, 0, c->name, 0);
-        if (buf_err(&prefix) == 0)
-            buf_truncate(&prefix, prefix.len - 1); /* "0" */
-        e = buf_err(&prefix);
-        if (e == 0)
-            e = fsck_each(c->f, buf_str(&prefix), STR_NONE, stale_link, &u);
-    }
-    return e;
+    return state_each_blob(c->state, check_links_of, c);
 }
 
 /* ---- the catalog */
@@ -320,7 +335,7 @@ static int check_links(struct check *c)
 static int check_row(struct check *c, const struct fsck_log *log)
 {
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
-    bool filled = omap_count(c->state->manifests) > 0;
+    bool filled = c->state->manifests > 0;
     const struct fsck_row *row = fsck_catalog_row(c->f, c->name);
     struct store_info info;
     int e = 0;

@@ -12,12 +12,15 @@
 #include "base/log.h"
 #include "base/mutant.h"
 
+#define REFRESH_TRY 3 /* tables that may be found damaged under one refresh */
+
 static void free_parts(struct replica *r)
 {
     replica_table_free(r);
     objlog_free(r->log);
     cond_done(&r->probers);
     cond_done(&r->followers);
+    cond_done(&r->table_over);
     mutex_done(&r->mu);
     free(r);
 }
@@ -42,9 +45,12 @@ int replica_new(const struct replica_spec *spec, struct replica **ret)
     mutex_init(&r->mu);
     cond_init(&r->followers);
     cond_init(&r->probers);
+    cond_init(&r->table_over);
     r->node = spec->node;
     r->ops = spec->ops;
     r->self = spec->self;
+    r->layers = spec->layers;
+    r->cache = spec->cache;
     r->background = spec->background;
     r->prefix_str = copy(r->prefix, spec->prefix);
     r->name_str = copy(r->name, spec->name);
@@ -101,9 +107,22 @@ size_t replica_bytes(const struct replica *r)
     return atomic_load_explicit(&r->bytes, memory_order_relaxed);
 }
 
-bool replica_dead(const struct replica *r)
+struct table *replica_base(struct replica *r)
 {
-    return atomic_load_explicit(&r->dead, memory_order_relaxed);
+    struct table *base;
+
+    mutex_lock(&r->mu);
+    base = table_ref(r->layers->base);
+    mutex_unlock(&r->mu);
+    return base;
+}
+
+void replica_note_bad(struct replica *r)
+{
+    struct table *base auto_table = replica_base(r);
+
+    if (base)
+        table_mark_bad(base);
 }
 
 static int writable(const struct replica *r, struct err_detail *detail)
@@ -153,20 +172,10 @@ static void refuse(struct replica *r, int err, const struct err_detail *detail)
 
 static int apply_locked(struct replica *r, void *prepared, const struct objlog_entry *e, bool own)
 {
-    int err;
-
     if (r->refused < 0)
         return r->refused;
-    err = r->ops->apply(r->self, prepared, e);
-    if (err < 0) {
-        assert(err == -ERR_NOMEM);
-        if (r->ops->apply_repeats)
-            return err;
-        r->refused = err;
-        atomic_store(&r->dead, true);
-        return err;
-    }
     assert(e->seq == r->pos.seq + 1);
+    r->ops->apply(r->self, prepared);
     r->pos.seq = e->seq;
     r->pos.ts = e->ts;
     memcpy(r->pos.hash, e->hash, sizeof(r->pos.hash));
@@ -286,7 +295,7 @@ static void probe(struct replica *r)
     cond_broadcast(&r->probers);
 }
 
-int replica_refresh(struct replica *r, struct err_detail *detail)
+static int refresh(struct replica *r, struct err_detail *detail)
 {
     uint64_t ticket;
     int e = 0;
@@ -314,6 +323,27 @@ int replica_refresh(struct replica *r, struct err_detail *detail)
     return e;
 }
 
+int replica_refresh(struct replica *r, struct err_detail *detail)
+{
+    int e = 0;
+
+    for (int i = 0; i < REFRESH_TRY; i++) {
+        bool lost;
+
+        mutex_lock(&r->mu);
+        lost = replica_lost(r);
+        mutex_unlock(&r->mu);
+        if (i > 0 && !lost)
+            break;
+        e = lost ? replica_reload(r, detail) : 0;
+        if (e == 0)
+            e = refresh(r, detail);
+        if (e == 0)
+            break;
+    }
+    return e;
+}
+
 int replica_refresh_nowait(struct replica *r)
 {
     int64_t begun_ms = clock_boot_ms();
@@ -322,7 +352,7 @@ int replica_refresh_nowait(struct replica *r)
     int e;
 
     mutex_lock(&r->mu);
-    refused = r->refused < 0;
+    refused = r->refused < 0 || replica_lost(r);
     stuck = r->stuck;
     seq = r->pos.seq;
     mutex_unlock(&r->mu);

@@ -11,6 +11,7 @@
 #include "base/work.h"
 #include "blobstore/objlog.h"
 #include "manifests/checkpoint.h"
+#include "manifests/layers.h"
 
 #define REPLICA_QUEUE_MAX 4096 /* operations that wait for a commit */
 #define REPLICA_SEND_MS   1000 /* with less time left an operation is not sent any more */
@@ -27,21 +28,18 @@ enum replica_verdict {
 /* All members set. self is the owner. "Locked": under the replica's mutex, must not wait. "Holder":
  * without it, may do I/O. */
 struct replica_ops {
-    /* Holder: decodes an entry and loads what applying it needs. -ERR_CORRUPT, -ERR_VERSION, or an
-     * error that may pass. */
+    /* Holder: decodes an entry and makes its change on a view of the layers. -ERR_CORRUPT (of the
+     * entry; a damaged table is -ERR_UNAVAIL), -ERR_VERSION, or an error that may pass. */
     int (*prepare)(void *self, const struct objlog_entry *e, void **ret, struct err_detail *detail);
-    /* Locked. Fails by -ERR_NOMEM only; then the replica is dead, unless the entry may be applied
-     * again. */
-    int (*apply)(void *self, void *prepared, const struct objlog_entry *e);
-    bool apply_repeats;
+    void (*apply)(void *self, void *prepared); /* locked: the change comes into the state */
     void (*discard)(void *prepared);
 
-    /* Locked: a checkpoint of the state as it is, and its exact size. -ERR_AGAIN: not now. */
-    int (*encode)(void *self, const struct checkpoint_head *head, struct buf *out);
-    size_t (*table_bytes)(void *self, const struct checkpoint_head *head);
-    /* While opening: the state of a checkpoint, or of nothing. */
-    int (*load)(void *self, struct str text, struct checkpoint_head *ret,
-                struct err_detail *detail);
+    /* Locked. May a checkpoint be made of the state as it is? What its head says besides. */
+    bool (*settled)(void *self);
+    void (*write_more)(void *self, struct jw *w);
+    /* Locked, while opening: the layers are those of a checkpoint's position; -ERR_CORRUPT,
+     * -ERR_VERSION. As before the first entry. */
+    int (*read_more)(void *self, const struct json *head, uint64_t seq);
     int (*reset)(void *self);
     size_t (*bytes)(void *self); /* memory; locked */
 
@@ -59,7 +57,9 @@ struct replica_spec {
     struct str prefix, name; /* as in objlog_spec; copied */
     const struct replica_ops *ops;
     void *self;
-    struct work *background; /* writes checkpoints; NULL: none are written */
+    struct layers *layers;     /* of the owner; guarded by the replica's lock */
+    struct table_cache *cache; /* borrowed */
+    struct work *background;   /* writes checkpoints; NULL: none are written */
 };
 int replica_new(const struct replica_spec *spec, struct replica **ret) must_check;
 void replica_free(struct replica *r);
@@ -74,6 +74,11 @@ void replica_lock(struct replica *r);
 void replica_unlock(struct replica *r);
 uint64_t replica_seq(const struct replica *r); /* locked: the last applied entry ... */
 int64_t replica_ts(const struct replica *r);   /* ... and its time */
+/* The base as it is now, with a reference, NULL for none: for holding its blocks while the lock is
+ * free. */
+struct table *replica_base(struct replica *r);
+/* A record of the base is not what it must be: the next refresh opens from another checkpoint. */
+void replica_note_bad(struct replica *r);
 
 /* Makes the state at least as new as the moment of the call. */
 int replica_refresh(struct replica *r, struct err_detail *detail) must_check;
@@ -83,7 +88,6 @@ int replica_refresh_nowait(struct replica *r) must_check; /* 0, or -ERR_AGAIN */
 bool replica_recent(const struct replica *r, int64_t ms);
 
 size_t replica_bytes(const struct replica *r); /* memory, any time */
-bool replica_dead(const struct replica *r);    /* lost its state (memory): open it anew */
 int replica_writable(struct replica *r,
                      struct err_detail *detail) must_check; /* 0, -ERR_READONLY, ... */
 

@@ -8,6 +8,7 @@
 
 #define REPLICA_NAME_MAX 512
 #define REPLICA_HINT_MAX 4096
+#define REPLICA_BAD_MAX  16 /* the oldest is forgotten */
 
 struct table_writer;
 
@@ -15,12 +16,13 @@ struct replica {
     struct node *node; /* borrowed */
     const struct replica_ops *ops;
     void *self;
+    struct layers *layers;
+    struct table_cache *cache;
     struct work *background;
     struct objlog *log; /* the holder's; probes by anyone */
     char prefix[REPLICA_NAME_MAX], name[REPLICA_NAME_MAX];
     struct str prefix_str, name_str;
     atomic_size_t bytes;
-    atomic_bool dead;
     _Atomic int64_t confirmed_ms; /* begin of a probe that found the state to be the head */
 
     struct mutex mu; /* guards everything below and the owner's state */
@@ -50,9 +52,15 @@ struct replica {
     size_t queue_len;
 
     struct due due;
-    uint64_t unwritten; /* bytes of entries applied since a checkpoint was encoded here */
+    uint64_t unwritten;     /* bytes of entries applied since a checkpoint was begun here */
+    uint64_t base_seq;      /* position of the base, 0 none */
+    bool freezing;          /* the frozen layer belongs to the task that writes a checkpoint */
+    bool table_ready;       /* the task is to be submitted */
+    struct cond table_over; /* it ended */
     struct table_writer *writer;
-    bool table_ready; /* the writer holds one to be submitted */
+    uint64_t bad_tables[REPLICA_BAD_MAX]; /* positions of checkpoints that are not used any more */
+    size_t bad_count, bad_next;
+    uint64_t known_seq; /* the log reached this, whatever is read of it now */
 };
 
 /* Holder, without the lock. */
@@ -65,10 +73,34 @@ void replica_set_readonly(struct replica *r, const char *event, uint64_t expecte
 /* Locked: the log is free, someone else may hold it. */
 void replica_pass_on(struct replica *r);
 
-/* Locked: the entry just applied moves the due rule; a checkpoint may get encoded. */
+/* ---- replica_open.c */
+/* 0: the replica stands at the checkpoint of that position. -ERR_NOTFOUND: it is not to be had
+ * (said by an alarm when it is damaged). */
+int replica_try_table(struct replica *r, uint64_t seq, struct err_detail *detail) must_check;
+/* Opens anew, in place, after the table at the base was found damaged or gone; nobody sees an older
+ * state meanwhile. Not the holder, not locked. */
+int replica_reload(struct replica *r, struct err_detail *detail) must_check;
+bool replica_lost(const struct replica *r); /* locked: it needs that */
+
+/* ---- replica_table.c */
+/* Locked: the entry just applied moves the due rule; the changes may freeze for a checkpoint. */
 void replica_table_applied(struct replica *r, const struct objlog_entry *e, bool own);
-/* Not locked: hands an encoded checkpoint to the background. */
+/* Holder, not locked: hands a checkpoint to the background; waits for the one before while too much
+ * lies in memory. */
 void replica_table_submit(struct replica *r);
 void replica_table_free(struct replica *r);
+/* Not locked: until none is being written. */
+void replica_table_wait(struct replica *r);
+struct table_spec replica_table_spec(const struct replica *r);
+
+/* ---- replica_prune.c */
+struct prune {
+    struct store *store;
+    struct str prefix, name;
+};
+/* Removes checkpoints that nobody needs any more, and parts that none names. */
+void replica_prune(const struct prune *p);
+#define REPLICA_PART_GRACE_MS (15 * 60 * 1000LL) /* what is younger may be about to be named */
+#define REPLICA_TABLE_MAX_MS  (5 * 60 * 1000LL)  /* a checkpoint that takes longer is given up */
 
 #endif

@@ -10,6 +10,7 @@
 #define LOOK_AT    256 /* a log this long without a hint is worth a listing of its checkpoints */
 #define TABLES_TRY 4   /* newest checkpoints that are tried */
 #define PAGES_MAX  100000
+#define OPEN_TRY   3 /* checkpoints that may be found damaged while opening */
 
 struct hint {
     uint64_t checkpoint, head;
@@ -125,61 +126,99 @@ static int check_table(struct replica *r, const struct checkpoint_head *head,
     return c.equal ? 0 : err_set(detail, -ERR_CORRUPT, "the entry there has another hash");
 }
 
-static void stand_at(struct replica *r, const struct checkpoint_head *head, size_t bytes)
+/* The state becomes that of the checkpoint, as if its log had been applied. */
+static int stand_at(struct replica *r, const struct checkpoint_head *head, struct table *t,
+                    const struct json *keys)
 {
+    int e;
+
     mutex_lock(&r->mu);
-    r->pos.seq = head->seq;
+    e = r->ops->reset(r->self);
+    if (e == 0) {
+        r->layers->base = table_ref(t);
+        r->layers->bytes = head->bytes;
+        e = r->ops->read_more(r->self, keys, head->seq);
+    }
+    if (e < 0) {
+        (void)!r->ops->reset(r->self);
+        mutex_unlock(&r->mu);
+        return e;
+    }
+    r->pos.seq = r->base_seq = head->seq;
     r->pos.ts = head->ts;
     memcpy(r->pos.hash, head->hash, sizeof(r->pos.hash));
-    r->due = (struct due){.last = head->seq, .since = 0, .table = bytes};
+    r->due = (struct due){.last = head->seq, .since = 0, .table = head->bytes};
+    r->unwritten = 0;
     atomic_store(&r->bytes, sizeof(*r) + r->ops->bytes(r->self));
     mutex_unlock(&r->mu);
+    return 0;
 }
 
 static bool bad_not_failed(int e)
 {
-    return e == -ERR_NOTFOUND || e == -ERR_CORRUPT || e == -ERR_VERSION || e == -ERR_TOOBIG ||
-           e == -ERR_IO;
+    return e == -ERR_CORRUPT || e == -ERR_VERSION || e == -ERR_TOOBIG || e == -ERR_IO;
 }
 
-/* 0: the replica stands at the checkpoint. -ERR_NOTFOUND: this one is not to be had (said by an
- * alarm when it is damaged). */
-static int try_table(struct replica *r, uint64_t seq, struct err_detail *detail)
+/* Parts that somebody on this node found damaged may have been mended since. */
+static int recheck(struct table *t, struct err_detail *detail)
+{
+    int e = 0;
+
+    for (size_t i = 0; e == 0 && table_known_bad(t) && i < table_part_count(t); i++)
+        e = table_check_part(t, i, detail);
+    return e;
+}
+
+static int load_table(struct replica *r, uint64_t seq, struct str text, struct err_detail *why)
+{
+    struct table_spec spec = replica_table_spec(r);
+    struct json_doc *doc auto_json = NULL;
+    struct table *t auto_table = NULL;
+    struct checkpoint_head head;
+    int e = checkpoint_decode(text, r->name_str, &spec, &head, &doc, &t, why), held = 0;
+
+    for (size_t i = 0; e == 0 && i < r->bad_count; i++)
+        if (r->bad_tables[i] == seq)
+            e = err_set(why, -ERR_CORRUPT, "a record of it was found malformed");
+    if (e == 0 && head.seq != seq)
+        e = err_set(why, -ERR_CORRUPT, "it names another position");
+    if (e == 0)
+        e = recheck(t, why);
+    if (e == 0)
+        held = check_table(r, &head, why);
+    if (e == 0 && held < 0 && held != -ERR_NOTFOUND)
+        e = held;
+    if (e == 0)
+        e = stand_at(r, &head, t, json_root(doc));
+    if (e == 0 && held == -ERR_NOTFOUND) /* its entry is lost, it knows more than the log */
+        replica_set_readonly(r, "log.lost", seq);
+    return e;
+}
+
+int replica_try_table(struct replica *r, uint64_t seq, struct err_detail *detail)
 {
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
-    struct buf text auto_buf = BUF_INIT(CHECKPOINT_BYTES_MAX);
+    struct buf text auto_buf = BUF_INIT(CHECKPOINT_HEAD_MAX);
     struct err_detail why = {{0}};
-    struct checkpoint_head head;
-    int e, held;
+    int e;
 
     keys_table(&key, r->prefix_str, seq);
     e = buf_err(&key);
     if (e == 0)
         e = store_get(store_of(r), buf_str(&key), 0, STORE_WHOLE, &text, &why);
-    if (e == -ERR_NOTFOUND)
-        return e;
     if (e == 0)
-        e = r->ops->load(r->self, buf_str(&text), &head, &why);
-    if (e == 0 && head.seq != seq)
-        e = -ERR_CORRUPT;
-    if (e == 0) {
-        held = check_table(r, &head, &why);
-        if (held == -ERR_NOTFOUND)
-            replica_set_readonly(r, "log.lost", seq);
-        else
-            e = held;
-    }
-    if (e == 0) {
-        stand_at(r, &head, text.len);
-        return 0;
-    }
+        e = load_table(r, seq, buf_str(&text), &why);
+    if (e == 0 || e == -ERR_NOTFOUND)
+        return e;
     if (!bad_not_failed(e))
         return err_set(detail, e, "%s", why.text);
-    log_alarm("checkpoint.bad",
-              (const struct log_kv[]){KV_V("key", buf_str(&key)), KV_S("error", err_name(e)),
-                                      KV_S("why", why.text), KV_END});
-    e = r->ops->reset(r->self);
-    return e < 0 ? e : -ERR_NOTFOUND;
+    if (e == -ERR_VERSION)
+        log_info("checkpoint.passed_over", KV_V("key", buf_str(&key)), KV_S("why", why.text));
+    else
+        log_alarm("checkpoint.bad",
+                  (const struct log_kv[]){KV_V("key", buf_str(&key)), KV_S("error", err_name(e)),
+                                          KV_S("why", why.text), KV_END});
+    return -ERR_NOTFOUND;
 }
 
 static int load_newest(struct replica *r, const struct hint *hint, struct err_detail *detail)
@@ -188,7 +227,7 @@ static int load_newest(struct replica *r, const struct hint *hint, struct err_de
     int e = -ERR_NOTFOUND;
 
     if (hint->checkpoint > 0)
-        e = try_table(r, hint->checkpoint, detail);
+        e = replica_try_table(r, hint->checkpoint, detail);
     else if (objlog_probe(r->log, LOOK_AT) == 0 || objlog_ends_by(r->log, LOOK_AT))
         return 0;
     if (e != -ERR_NOTFOUND)
@@ -199,21 +238,18 @@ static int load_newest(struct replica *r, const struct hint *hint, struct err_de
     for (size_t i = 0; i < t.count; i++) {
         if (t.seq[i] == hint->checkpoint)
             continue;
-        e = try_table(r, t.seq[i], detail);
+        e = replica_try_table(r, t.seq[i], detail);
         if (e != -ERR_NOTFOUND)
             return e;
     }
     return 0;
 }
 
-int replica_open(struct replica *r, struct err_detail *detail)
+static int open_log(struct replica *r, uint64_t known, struct err_detail *detail)
 {
     struct hint hint;
-    uint64_t expected;
-    int e;
+    int e = read_hint(r, &hint, detail);
 
-    assert(!r->held);
-    e = read_hint(r, &hint, detail);
     /* Opening again after a failure goes on where that one stood. */
     if (e == 0 && r->pos.seq == 0)
         e = load_newest(r, &hint, detail);
@@ -222,8 +258,100 @@ int replica_open(struct replica *r, struct err_detail *detail)
     e = replica_follow(r, detail);
     if (e < 0 && e != -ERR_CORRUPT)
         return e;
-    expected = hint.head > hint.checkpoint ? hint.head : hint.checkpoint;
-    if (r->pos.seq < expected)
-        replica_set_readonly(r, "log.lost", expected);
+    known = hint.head > known ? hint.head : known;
+    known = hint.checkpoint > known ? hint.checkpoint : known;
+    if (r->pos.seq < known)
+        replica_set_readonly(r, "log.lost", known);
     return 0;
+}
+
+int replica_open(struct replica *r, struct err_detail *detail)
+{
+    int e;
+
+    assert(!r->held);
+    for (int i = 0; i < OPEN_TRY; i++) {
+        e = open_log(r, 0, detail);
+        if (e == 0 || !replica_lost(r))
+            break;
+        e = replica_reload(r, detail);
+        if (e == 0)
+            break;
+    }
+    return e;
+}
+
+/* ---- again */
+
+bool replica_lost(const struct replica *r)
+{
+    return r->layers->closed || (r->layers->base && table_bad(r->layers->base));
+}
+
+/* A checkpoint that is gone was pruned by another node, which is no damage. */
+static void tell(struct replica *r)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct store_info info;
+
+    if (r->base_seq == 0)
+        return;
+    keys_table(&key, r->prefix_str, r->base_seq);
+    if (buf_err(&key) < 0 || store_head(store_of(r), buf_str(&key), &info, NULL) == -ERR_NOTFOUND)
+        return;
+    r->bad_tables[r->bad_next++ % REPLICA_BAD_MAX] = r->base_seq;
+    r->bad_count += r->bad_count < REPLICA_BAD_MAX ? 1 : 0;
+    log_alarm("checkpoint.bad",
+              (const struct log_kv[]){KV_V("key", buf_str(&key)),
+                                      KV_S("why", "a part is damaged or missing"), KV_END});
+}
+
+/* Empty and closed: whoever asks is told to come again. */
+static int close_state(struct replica *r)
+{
+    int e;
+
+    mutex_lock(&r->mu);
+    e = r->ops->reset(r->self);
+    if (e == 0) {
+        r->layers->closed = true;
+        r->pos = (struct objlog_pos){.seq = 0};
+        r->due = (struct due){.last = 0};
+        r->unwritten = r->base_seq = 0;
+        r->stuck = false;
+    }
+    mutex_unlock(&r->mu);
+    return e;
+}
+
+int replica_reload(struct replica *r, struct err_detail *detail)
+{
+    uint64_t known;
+    bool lost;
+    int e = 0;
+
+    mutex_lock(&r->mu);
+    r->followers_waiting++;
+    while (r->held)
+        cond_wait(&r->followers, &r->mu);
+    r->followers_waiting--;
+    r->held = true;
+    lost = replica_lost(r);
+    known = r->pos.seq > r->known_seq ? r->pos.seq : r->known_seq;
+    r->known_seq = known;
+    mutex_unlock(&r->mu);
+    if (lost) {
+        tell(r);
+        replica_table_wait(r);
+        e = close_state(r);
+        if (e == 0)
+            e = open_log(r, known, detail);
+    }
+    mutex_lock(&r->mu);
+    if (e == 0)
+        r->layers->closed = false;
+    r->held = false;
+    replica_pass_on(r);
+    mutex_unlock(&r->mu);
+    return e;
 }

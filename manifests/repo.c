@@ -19,6 +19,7 @@ struct repos {
     struct blobs *blobs; /* borrowed */
     struct repos_settings settings;
     struct catalog *catalog;
+    struct table_cache *tables;
     uint64_t seed;
 
     struct mutex mu; /* guards all below */
@@ -43,8 +44,11 @@ int repos_new(struct blobs *b, const struct repos_settings *settings, struct rep
     rs->settings = *settings;
     rand_bytes(&rs->seed, sizeof(rs->seed));
     rs->buckets = calloc(BUCKETS, sizeof(struct repo *));
-    e = rs->buckets ? catalog_new(b, settings->background, &rs->catalog) : -ERR_NOMEM;
+    e = rs->buckets ? table_cache_new(TABLE_CACHE_MAX, &rs->tables) : -ERR_NOMEM;
+    if (e == 0)
+        e = catalog_new(b, rs->tables, settings->background, &rs->catalog);
     if (e < 0) {
+        table_cache_free(rs->tables);
         free(rs->buckets);
         free(rs);
         return e;
@@ -68,6 +72,7 @@ void repos_free(struct repos *rs)
         metric_add(METRIC_repositories_cached, -1);
     }
     catalog_free(rs->catalog);
+    table_cache_free(rs->tables);
     cond_done(&rs->opened);
     mutex_done(&rs->mu);
     free(rs->buckets);
@@ -109,12 +114,16 @@ int repo_new(struct repos *rs, struct str name, struct repo **ret)
                                  .name = r->name_str,
                                  .ops = &repo_replica_ops,
                                  .self = r,
+                                 .cache = rs->tables,
                                  .background = rs->settings.background};
     e = buf_err(&prefix);
     if (e == 0)
         e = state_new(&r->state);
-    if (e == 0)
+    if (e == 0) {
+        r->state->layers.wait = false; /* it is asked under the lock */
+        spec.layers = &r->state->layers;
         e = replica_new(&spec, &r->replica);
+    }
     if (e < 0) {
         repo_free(r);
         return e;
@@ -235,7 +244,7 @@ struct repo *repo_cached(struct repos *rs, struct str name)
 
     mutex_lock(&rs->mu);
     r = *find(rs, name, hash);
-    if (r && !r->opening && !replica_dead(r->replica))
+    if (r && !r->opening)
         use(rs, r);
     else
         r = NULL;
@@ -253,12 +262,6 @@ static int enter(struct repos *rs, struct str name, struct repo **ret, bool *ret
     mutex_lock(&rs->mu);
     while ((r = *find(rs, name, hash)) && r->opening)
         cond_wait(&rs->opened, &rs->mu);
-    if (r && replica_dead(r->replica)) {
-        take_out(rs, r);
-        if (r->refs == 0)
-            repo_free(r);
-        r = NULL;
-    }
     *ret_mine = !r;
     if (!r) {
         e = repo_new(rs, name, &r);
@@ -348,212 +351,4 @@ void repo_unrefp(struct repo **r)
 {
     repo_unref(*r);
     *r = NULL;
-}
-
-/* ---- queries */
-
-int repo_refresh(struct repo *r, struct err_detail *detail)
-{
-    return replica_refresh(r->replica, detail);
-}
-
-int repo_refresh_nowait(struct repo *r)
-{
-    return replica_refresh_nowait(r->replica);
-}
-
-bool repo_recent(struct repo *r, int64_t ms)
-{
-    return replica_recent(r->replica, ms);
-}
-
-bool repo_exists(struct repo *r)
-{
-    bool exists;
-
-    replica_lock(r->replica);
-    exists = replica_seq(r->replica) > 0;
-    replica_unlock(r->replica);
-    return exists;
-}
-
-struct str repo_name(const struct repo *r)
-{
-    return r->name_str;
-}
-
-bool repo_filled(const struct repo *r)
-{
-    return omap_count(r->state->manifests) > 0;
-}
-
-static void describe(const struct state_manifest *m, struct repo_manifest *ret)
-{
-    size_t len = m->media_type.len < REPO_MEDIA_TYPE_MAX ? m->media_type.len : REPO_MEDIA_TYPE_MAX;
-
-    ret->digest = m->digest;
-    ret->size = (uint64_t)m->size;
-    ret->seq = m->seq;
-    ret->ts = m->ts;
-    memcpy(ret->media_type, m->media_type.at, len);
-    ret->media_type[len] = 0;
-}
-
-int repo_tag(struct repo *r, struct str tag, struct repo_manifest *ret)
-{
-    const struct state_tag *t;
-
-    replica_lock(r->replica);
-    t = state_tag(r->state, tag);
-    if (t) {
-        describe(t->manifest, ret);
-        ret->seq = t->seq;
-        ret->ts = t->ts;
-    }
-    replica_unlock(r->replica);
-    return t ? 0 : -ERR_NOTFOUND;
-}
-
-int repo_manifest(struct repo *r, const struct digest *d, struct repo_manifest *ret)
-{
-    const struct state_manifest *m;
-
-    replica_lock(r->replica);
-    m = state_manifest(r->state, d);
-    if (m)
-        describe(m, ret);
-    replica_unlock(r->replica);
-    return m ? 0 : -ERR_NOTFOUND;
-}
-
-int repo_tags(struct repo *r, struct str last, size_t n, int (*fn)(struct str tag, void *arg),
-              void *arg, bool *ret_more)
-{
-    struct omap_node *node;
-    int e = 0;
-
-    replica_lock(r->replica);
-    node = last.len > 0 ? omap_after(r->state->tags, last) : omap_first(r->state->tags);
-    for (size_t i = 0; e == 0 && node && i < n; i++, node = omap_next(r->state->tags, node))
-        e = fn(omap_key(node), arg);
-    *ret_more = node != NULL;
-    replica_unlock(r->replica);
-    return e;
-}
-
-struct referrers {
-    int (*fn)(const struct repo_referrer *ref, void *arg);
-    void *arg;
-};
-
-static int each_referrer(const struct state_manifest *m, void *arg)
-{
-    struct referrers *to = arg;
-    struct repo_referrer ref = {.digest = m->text,
-                                .media_type = m->media_type,
-                                .artifact_type = m->artifact_type,
-                                .annotations = m->annotations,
-                                .size = (uint64_t)m->size};
-
-    return to->fn(&ref, to->arg);
-}
-
-int repo_referrers(struct repo *r, const struct digest *subject, struct str after,
-                   int (*fn)(const struct repo_referrer *ref, void *arg), void *arg)
-{
-    struct referrers to = {fn, arg};
-    char text[DIGEST_TEXT_MAX];
-    int e;
-
-    replica_lock(r->replica);
-    e = state_referrers(r->state, digest_text(subject, text), after, each_referrer, &to);
-    replica_unlock(r->replica);
-    return e;
-}
-
-int repo_settings(struct repo *r, struct settings **ret)
-{
-    int e = 0;
-
-    *ret = NULL;
-    replica_lock(r->replica);
-    if (r->state->settings)
-        e = settings_parse(settings_text(r->state->settings), ret, NULL);
-    replica_unlock(r->replica);
-    return e;
-}
-
-/* ---- membership (B11) */
-
-uint64_t repo_link_u(struct repo *r, const struct digest *d)
-{
-    uint64_t u;
-
-    replica_lock(r->replica);
-    u = state_link_u(r->state, d);
-    replica_unlock(r->replica);
-    return u;
-}
-
-static struct link_seen *link_slot(struct repo *r, const struct digest *d)
-{
-    return &r->links[d->bytes[0] % REPO_LINKS_SEEN];
-}
-
-/* By reference, or by a link that was seen. */
-static bool known_readable(struct repo *r, const struct digest *d, uint64_t *ret_u)
-{
-    const struct link_seen *seen;
-    bool readable;
-
-    replica_lock(r->replica);
-    readable = state_readable(r->state, d);
-    *ret_u = state_link_u(r->state, d);
-    if (!readable && r->links) {
-        seen = link_slot(r, d);
-        readable = seen->used && seen->u == *ret_u && digest_eq(&seen->digest, d);
-    }
-    replica_unlock(r->replica);
-    return readable;
-}
-
-static void remember_link(struct repo *r, const struct digest *d, uint64_t u)
-{
-    replica_lock(r->replica);
-    if (!r->links)
-        r->links = calloc(REPO_LINKS_SEEN, sizeof(*r->links));
-    if (r->links) /* else it is asked for again */
-        *link_slot(r, d) = (struct link_seen){*d, u, true};
-    replica_unlock(r->replica);
-}
-
-int repo_blob(struct repo *r, const struct digest *d, struct blob_info *ret,
-              struct err_detail *detail)
-{
-    struct blobs *b = r->owner->blobs;
-    uint64_t u;
-    int e;
-
-    if (!known_readable(r, d, &u)) {
-        e = blob_link_exists(b, r->name_str, d, u, detail);
-        if (e < 0)
-            return e;
-        remember_link(r, d, u);
-    }
-    return blob_info(b, d, ret, detail);
-}
-
-int repo_blob_nowait(struct repo *r, const struct digest *d, struct blob_info *ret)
-{
-    struct blobs *b = r->owner->blobs;
-    uint64_t u;
-    int e;
-
-    if (!known_readable(r, d, &u)) {
-        e = blob_link_exists_nowait(b, r->name_str, d, u);
-        if (e < 0)
-            return e;
-        remember_link(r, d, u);
-    }
-    return blob_info_nowait(b, d, ret);
 }

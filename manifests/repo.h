@@ -2,8 +2,9 @@
  * section 6). The state is a cache of the log.
  *
  * Strict read: repo_refresh() makes the state at least as new as the moment of the call, by a probe
- * begun after it; then queries answer from memory. Queries alone (without refresh in the same
- * request) promise nothing.
+ * begun after it; then queries answer from it. Queries alone (without refresh in the same request)
+ * promise nothing. Of a large repository most lies in the bucket (layers.h): queries may have to
+ * read a block of its table; their nowait forms answer -ERR_AGAIN instead.
  *
  * Thread rule: everything here from any thread; functions marked nowait never block (event
  * threads); all others may. Values returned by queries are copies or are passed to a callback that
@@ -57,8 +58,8 @@ int repo_refresh_nowait(struct repo *r) must_check; /* 0, or -ERR_AGAIN: on a wo
  * may be so old (--staleness); changes never ask. */
 bool repo_recent(struct repo *r, int64_t ms);
 
-/* ---- Queries on the state in memory; nowait. */
-bool repo_exists(struct repo *r); /* its log has an entry */
+/* ---- Queries. Besides the errors named: those of the store; of the nowait forms -ERR_AGAIN. */
+bool repo_exists(struct repo *r); /* its log has an entry; nowait */
 struct str repo_name(const struct repo *r);
 
 struct repo_manifest {
@@ -70,27 +71,37 @@ struct repo_manifest {
 };
 int repo_tag(struct repo *r, struct str tag,
              struct repo_manifest *ret) must_check; /* -ERR_NOTFOUND */
+int repo_tag_nowait(struct repo *r, struct str tag, struct repo_manifest *ret) must_check;
 int repo_manifest(struct repo *r, const struct digest *d,
                   struct repo_manifest *ret) must_check; /* -ERR_NOTFOUND */
+int repo_manifest_nowait(struct repo *r, const struct digest *d,
+                         struct repo_manifest *ret) must_check;
 /* Tags > last in byte order, at most n; *ret_more: others follow. */
 int repo_tags(struct repo *r, struct str last, size_t n, int (*fn)(struct str tag, void *arg),
               void *arg, bool *ret_more) must_check;
+int repo_tags_nowait(struct repo *r, struct str last, size_t n,
+                     int (*fn)(struct str tag, void *arg), void *arg, bool *ret_more) must_check;
 /* Referrers of subject with digest text > after, in order of digest text; fn gets the descriptor
  * (media type, digest, size, artifact type, annotations as JSON text or empty); non-zero stops and
- * is returned. */
+ * is returned. All that is told by one call is of one moment, up to REPO_REFERRERS_AT_ONCE bytes.
+ */
+#define REPO_REFERRERS_AT_ONCE (6u << 20)
 struct repo_referrer {
     struct str digest, media_type, artifact_type, annotations;
     uint64_t size;
 };
 int repo_referrers(struct repo *r, const struct digest *subject, struct str after,
                    int (*fn)(const struct repo_referrer *ref, void *arg), void *arg) must_check;
+int repo_referrers_nowait(struct repo *r, const struct digest *subject, struct str after,
+                          int (*fn)(const struct repo_referrer *ref, void *arg),
+                          void *arg) must_check;
 
 /* A copy of the settings, NULL for the defaults. */
 int repo_settings(struct repo *r, struct settings **ret) must_check;
 
 /* ---- Membership of blobs (B11). */
-uint64_t repo_link_u(struct repo *r,
-                     const struct digest *d); /* number of the last unlink or drop, 0 none */
+/* Number of the last unlink or drop, 0 none. */
+int repo_link_u(struct repo *r, const struct digest *d, uint64_t *ret) must_check;
 /* Is the digest readable as a blob here? 0 with its record, -ERR_NOTFOUND. Call repo_refresh
  * before. nowait: also -ERR_AGAIN. */
 int repo_blob(struct repo *r, const struct digest *d, struct blob_info *ret,

@@ -7,7 +7,8 @@
 #include "base/mutant.h"
 #include "manifests/repo_internal.h"
 
-#define LOCKED_REFS 512 /* refs looked up under one hold of the lock */
+#define LOCKED_REFS 64  /* refs looked up under one hold of the lock, with their blocks held */
+#define PINNED_REFS 256 /* of a manifest that is there already, while it is compared */
 
 /* ---- sending */
 
@@ -21,6 +22,7 @@ static int look(struct repo *r, struct repo_change *c, struct err_detail *detail
 {
     int e;
 
+    repo_asking_done(&c->asking);
     c->op.validated_ms = clock_boot_ms();
     e = mutant("stale-refusal") ? 0 : repo_refresh(r, detail);
     if (e < 0)
@@ -101,23 +103,66 @@ static int links_add(struct links *l, const struct descriptor *d, struct member_
     return 0;
 }
 
-/* What memory knows of one descriptor; false: its link decides. */
-static bool known_member(const struct repo *r, const struct descriptor *d, struct member_ref *ret)
+/* What the state knows of one descriptor: 1; 0: its link decides; an error. */
+static int known_member(const struct repo *r, const struct descriptor *d, struct member_ref *ret)
 {
+    int e;
+
     *ret = (struct member_ref){.how = MEMBER_NOT};
     if (!d->supported)
-        return true;
+        return 1;
     if (d->kind == REF_MANIFEST) {
-        ret->how = state_manifest(r->state, &d->digest) ? MEMBER_MANIFEST : MEMBER_NOT;
-        return true;
+        e = state_has_manifest(r->state, &d->digest);
+        ret->how = e == 1 ? MEMBER_MANIFEST : MEMBER_NOT;
+        return e < 0 ? e : 1;
     }
-    if (state_readable(r->state, &d->digest)) {
+    e = state_readable(r->state, &d->digest);
+    if (e == 1)
         ret->how = MEMBER_BY_REFS;
-        return true;
-    }
+    if (e != 0)
+        return e;
     ret->how = MEMBER_BY_LINK;
-    ret->u = state_link_u(r->state, &d->digest);
-    return false;
+    e = state_link_u(r->state, &d->digest, &ret->u);
+    return e < 0 ? e : 0;
+}
+
+static void key_of_ref(const struct descriptor *d, struct state_key *ret)
+{
+    if (d->kind == REF_MANIFEST)
+        state_key_manifest(ret, &d->digest);
+    else
+        state_key_blob(ret, &d->digest);
+}
+
+/* Of count descriptors from at on: which the state knows. */
+static int know_members(struct repo *r, struct repo_change *c, size_t at, size_t count,
+                        struct err_detail *detail)
+{
+    const struct manifest *m = c->put->manifest;
+    struct repo_asking a auto_asking = {.tries = 0};
+    struct state_key *keys auto_free = calloc(count, sizeof(*keys));
+    size_t key_count = 0;
+    int e;
+
+    if (!keys)
+        return -ERR_NOMEM;
+    for (size_t i = at; i < at + count; i++)
+        if (m->refs[i].supported)
+            key_of_ref(&m->refs[i], &keys[key_count++]);
+    for (;;) {
+        e = 0;
+        replica_lock(r->replica);
+        for (size_t i = at; e >= 0 && i < at + count; i++) {
+            e = known_member(r, &m->refs[i], &c->refs[i]);
+            c->refs[i].asked = e == 0;
+        }
+        replica_unlock(r->replica);
+        if (e >= 0)
+            return 0;
+        e = repo_ask_again(r, &a, e, keys, key_count, detail);
+        if (e < 0)
+            return e;
+    }
 }
 
 /* Finds out of each descriptor how it is a member. */
@@ -130,11 +175,10 @@ static int find_members(struct repo *r, struct repo_change *c, struct err_detail
     for (size_t at = 0; e == 0 && at < m->ref_count; at += LOCKED_REFS) {
         size_t end = at + LOCKED_REFS < m->ref_count ? at + LOCKED_REFS : m->ref_count;
 
-        replica_lock(r->replica);
+        e = know_members(r, c, at, end - at, detail);
         for (size_t i = at; e == 0 && i < end; i++)
-            if (!known_member(r, &m->refs[i], &c->refs[i]))
+            if (c->refs[i].asked)
                 e = links_add(&links, &m->refs[i], &c->refs[i]);
-        replica_unlock(r->replica);
     }
     if (e == 0 && links.count > 0)
         e = blob_links_exist(repos_blobs(r->owner), r->name_str, links.digests, links.u,
@@ -181,47 +225,73 @@ static int check_references(struct repo *r, const struct repo_change *c, struct 
     return 0;
 }
 
-/* R97: the manifest is present, all tags are on it, and its refs stand as they would be recorded
- * now. */
-static bool put_changes_nothing(const struct repo *r, const struct repo_change *c)
+/* Are the refs of the manifest that is there those that would be recorded now? 1, 0, an error. */
+static int refs_same(const struct repo *r, const struct repo_change *c,
+                     const struct state_manifest *have)
 {
-    const struct repo_put *put = c->put;
-    const struct manifest *m = put->manifest;
-    const struct state_manifest *have = state_manifest(r->state, &c->digest);
-    size_t n = 0;
+    const struct manifest *m = c->put->manifest;
+    struct str rest = have->refs;
+    uint64_t n = 0;
 
-    if (!have || have->incomplete || !str_eq(have->media_type, m->media_type))
-        return false;
-    for (size_t i = 0; i < put->tag_count; i++) {
-        const struct state_tag *t = state_tag(r->state, put->tags[i]);
-
-        if (!t || t->manifest != have)
-            return false;
-    }
     for (size_t i = 0; i < m->ref_count; i++) {
-        const struct state_ref *ref = &have->refs[n];
+        struct state_ref ref;
+        int e;
 
         if (c->refs[i].how == MEMBER_NOT)
             continue;
-        if (n == have->ref_count || ref->kind != m->refs[i].kind ||
-            !str_eq(ref->blob->digest, m->refs[i].digest_text) ||
-            !state_ref_stands(r->state, have, ref))
-            return false;
+        if (n == have->ref_count || !state_ref_next(&rest, &ref) || ref.kind != m->refs[i].kind ||
+            !digest_eq(&ref.digest, &m->refs[i].digest))
+            return 0;
+        e = state_ref_stands(r->state, have, &ref);
+        if (e == -ERR_AGAIN && i >= PINNED_REFS)
+            return 0; /* an entry too many costs less than holding all that this needs */
+        if (e <= 0)
+            return e;
         n++;
     }
     return n == have->ref_count;
 }
 
-static bool sets_change_nothing(const struct repo *r, const struct repo_change *c)
+/* R97: the manifest is present, all tags are on it, and its refs stand as they would be recorded
+ * now. */
+static int put_changes_nothing(const struct repo *r, const struct repo_change *c)
+{
+    const struct repo_put *put = c->put;
+    struct hit hit auto_hit = {.value = STR_NONE};
+    struct state_manifest have;
+    int e = state_manifest(r->state, &c->digest, &hit, &have);
+
+    if (e < 0)
+        return e == -ERR_NOTFOUND ? 0 : e;
+    if (have.incomplete || !str_eq(have.media_type, put->manifest->media_type))
+        return 0;
+    for (size_t i = 0; i < put->tag_count; i++) {
+        struct hit tag auto_hit = {.value = STR_NONE};
+        struct state_tag t;
+
+        e = state_tag(r->state, put->tags[i], &tag, &t);
+        if (e == -ERR_NOTFOUND || (e == 0 && !digest_eq(&t.digest, &c->digest)))
+            return 0;
+        if (e < 0)
+            return e;
+    }
+    return refs_same(r, c, &have);
+}
+
+static int sets_change_nothing(const struct repo *r, const struct repo_change *c)
 {
     for (size_t i = 0; i < c->set_count; i++) {
         const struct taglog_set *set = &c->sets[i];
-        const struct state_tag *t = state_tag(r->state, set->tag);
+        struct hit hit auto_hit = {.value = STR_NONE};
+        struct state_tag t;
+        int e = state_tag(r->state, set->tag, &hit, &t);
 
-        if (set->remove ? t != NULL : !t || !digest_eq(&t->manifest->digest, &set->digest))
-            return false;
+        if (e < 0 && e != -ERR_NOTFOUND)
+            return e;
+        if (set->remove ? e == 0 : e < 0 || !digest_eq(&t.digest, &set->digest))
+            return 0;
     }
-    return true;
+    return 1;
 }
 
 static int changes_nothing(const struct repo *r, const struct repo_change *c)
@@ -240,18 +310,65 @@ static int changes_nothing(const struct repo *r, const struct repo_change *c)
     return 0;
 }
 
+/* The records that the judge and the weighing ask for. */
+static size_t keys_of(const struct repo_change *c, struct state_key *keys)
+{
+    size_t n = 0;
+
+    if (c->kind == CHANGE_PUT || c->kind == CHANGE_DELETE_MANIFEST)
+        state_key_manifest(&keys[n++], &c->digest);
+    for (size_t i = 0; i < c->set_count; i++) {
+        state_key_tag(&keys[n++], c->sets[i].tag);
+        if (!c->sets[i].remove)
+            state_key_manifest(&keys[n++], &c->sets[i].digest);
+    }
+    if (!c->put)
+        return n;
+    for (size_t i = 0; i < c->put->tag_count; i++)
+        state_key_tag(&keys[n++], c->put->tags[i]);
+    for (size_t i = 0; i < c->put->manifest->ref_count && i < PINNED_REFS; i++)
+        if (c->put->manifest->refs[i].supported)
+            key_of_ref(&c->put->manifest->refs[i], &keys[n++]);
+    return n;
+}
+
+#define KEYS_MAX (2 * REPO_SETS_MAX + REPO_TAGS_PUT_MAX + PINNED_REFS + 2)
+
 /* On the state that was looked at: 1 nothing to do, 0 to be sent, or a refusal, which is final: the
- * judge would say the same. Both are said of one state. */
+ * judge would say the same. Both are said of one state; what it took stays held for the judge. */
 static int weigh(struct repo *r, struct repo_change *c, struct err_detail *detail)
 {
+    struct state_key *keys auto_free = calloc(KEYS_MAX, sizeof(*keys));
+    size_t count;
     int e;
 
-    replica_lock(r->replica);
-    e = repo_refuse(r, c);
-    if (e == 0)
-        e = changes_nothing(r, c);
-    replica_unlock(r->replica);
-    return e < 0 ? err_set(detail, e, "%s", c->op.detail.text) : e;
+    if (!keys)
+        return -ERR_NOMEM;
+    count = keys_of(c, keys);
+    for (;;) {
+        bool tags_too;
+
+        replica_lock(r->replica);
+        e = repo_refuse(r, c);
+        if (e == 0)
+            e = changes_nothing(r, c);
+        if (e == 0 && c->kind == CHANGE_PUT) {
+            e = state_has_manifest(r->state, &c->digest);
+            c->stored |= e == 1; /* its record exists (I5) */
+            e = e < 0 ? e : 0;
+        }
+        tags_too = c->kind == CHANGE_DELETE_MANIFEST && settings_any_immutable(r->state->settings);
+        replica_unlock(r->replica);
+        if (e >= 0)
+            return e;
+        if (e != -ERR_AGAIN && e != -ERR_CORRUPT && e != -ERR_UNAVAIL)
+            return err_set(detail, e, "%s", c->op.detail.text);
+        if (e == -ERR_AGAIN && tags_too && repo_hold_tags_on(r, &c->asking, &c->digest) < 0)
+            e = -ERR_UNAVAIL;
+        e = repo_ask_again(r, &c->asking, e, keys, count, detail);
+        if (e < 0)
+            return e;
+    }
 }
 
 /* 1: nothing to do. */
@@ -262,15 +379,7 @@ static int validate_put(struct repo *r, struct repo_change *c, struct buf *ret_m
 
     if (e == 0)
         e = check_references(r, c, ret_missing, detail);
-    if (e == 0)
-        e = weigh(r, c, detail);
-    if (e < 0)
-        return e;
-    replica_lock(r->replica);
-    /* Its record exists (I5). */
-    c->stored |= state_manifest(r->state, &c->digest) != NULL;
-    replica_unlock(r->replica);
-    return e;
+    return e == 0 ? weigh(r, c, detail) : e;
 }
 
 /* ---- put */
@@ -358,30 +467,44 @@ int repo_put(struct repo *r, const struct repo_put *put, const struct repo_who *
     do {
         e = try_put(r, &c, who, ret_missing, detail);
     } while (e == -ERR_AGAIN);
+    repo_asking_done(&c.asking);
     free(c.refs);
     return e;
 }
 
 /* ---- tags and removals */
 
+/* Looks, weighs and sends until it is decided. */
+static int commit(struct repo *r, struct repo_change *c, const struct taglog_op *op,
+                  struct err_detail *detail)
+{
+    int e;
+
+    begin(c);
+    do {
+        e = look(r, c, detail);
+        if (e == 0)
+            e = weigh(r, c, detail);
+        if (e == 0)
+            e = send(r, c, op, detail);
+        else if (e == 1)
+            e = 0;
+    } while (e == -ERR_AGAIN);
+    repo_asking_done(&c->asking);
+    return e;
+}
+
 static int send_sets(struct repo *r, struct repo_change *c, const struct repo_who *who,
                      struct err_detail *detail)
 {
     struct taglog_op op auto_taglog_op = op_of(TAGLOG_TAGS, who);
-    int e;
 
-    begin(c);
-    e = look(r, c, detail);
-    if (e == 0)
-        e = weigh(r, c, detail);
-    if (e != 0)
-        return e < 0 ? e : 0;
     op.sets = calloc(c->set_count, sizeof(*op.sets));
     if (!op.sets)
         return -ERR_NOMEM;
     for (; op.set_count < c->set_count; op.set_count++)
         op.sets[op.set_count] = c->sets[op.set_count];
-    return send(r, c, &op, detail);
+    return commit(r, c, &op, detail);
 }
 
 int repo_delete_tag_if(struct repo *r, struct str tag, const struct taglog_if *condition,
@@ -426,16 +549,9 @@ int repo_delete_manifest_for(struct repo *r, const struct digest *d, const struc
 {
     struct repo_change c = {.kind = CHANGE_DELETE_MANIFEST, .digest = *d, .refusal = refusal};
     struct taglog_op op = op_of(TAGLOG_DELETE, who);
-    int e;
 
-    begin(&c);
-    e = look(r, &c, detail);
-    if (e == 0)
-        e = weigh(r, &c, detail);
-    if (e < 0)
-        return e;
     op.digest = *d;
-    return send(r, &c, &op, detail);
+    return commit(r, &c, &op, detail);
 }
 
 int repo_delete_manifest(struct repo *r, const struct digest *d, const struct repo_who *who,
@@ -449,16 +565,9 @@ int repo_set_settings(struct repo *r, const struct settings *settings, const str
 {
     struct repo_change c = {.kind = CHANGE_SETTINGS, .settings = settings};
     struct taglog_op op = op_of(TAGLOG_SETTINGS, who);
-    int e;
 
-    begin(&c);
-    e = look(r, &c, detail);
-    if (e == 0)
-        e = weigh(r, &c, detail);
-    if (e != 0)
-        return e < 0 ? e : 0;
     op.settings = settings;
-    return send(r, &c, &op, detail);
+    return commit(r, &c, &op, detail);
 }
 
 static int try_unlink(struct repo *r, struct repo_change *c, const struct repo_who *who,
@@ -466,14 +575,14 @@ static int try_unlink(struct repo *r, struct repo_change *c, const struct repo_w
 {
     struct taglog_op op = op_of(TAGLOG_UNLINK, who);
     struct blob_info info;
+    bool readable;
     int e = look(r, c, detail);
 
+    if (e == 0)
+        e = repo_readable(r, &c->digest, &readable, &c->refs->u, detail);
     if (e < 0)
         return e;
-    replica_lock(r->replica);
-    c->refs->how = state_readable(r->state, &c->digest) ? MEMBER_BY_REFS : MEMBER_BY_LINK;
-    c->refs->u = state_link_u(r->state, &c->digest);
-    replica_unlock(r->replica);
+    c->refs->how = readable ? MEMBER_BY_REFS : MEMBER_BY_LINK;
     if (c->refs->how == MEMBER_BY_LINK) {
         e = blob_link_exists(repos_blobs(r->owner), r->name_str, &c->digest, c->refs->u, detail);
         if (e == 0)
@@ -496,6 +605,7 @@ int repo_unlink_blob(struct repo *r, const struct digest *d, const struct repo_w
     do {
         e = try_unlink(r, &c, who, detail);
     } while (e == -ERR_AGAIN);
+    repo_asking_done(&c.asking);
     /* Of the old link nothing depends any more (B12). */
     if (e == 0 && blob_link_remove(repos_blobs(r->owner), r->name_str, d, ref.u, NULL) < 0)
         return 0;

@@ -4,6 +4,7 @@
 
 #include "manifests/catalog.h"
 #include "manifests/replica.h"
+#include "manifests/state.h"
 
 /* What the leader of a commit remembers of the batch it gathers: an operation whose validity
  * another one of the batch may end waits for the next batch. */
@@ -60,6 +61,13 @@ struct member_ref {
     enum member how;
     uint64_t u;    /* the link that was found, or would have been */
     uint32_t slot; /* of the store's answer, while asking */
+    bool asked;    /* its link decides */
+};
+
+/* Blocks held for questions under the lock: see repo_ask_again. */
+struct repo_asking {
+    struct pins pins;
+    unsigned tries;
 };
 
 enum change_kind {
@@ -84,6 +92,7 @@ struct repo_change {
     struct member_ref *refs;      /* of the put's manifest, or one of an unlink */
     bool stored;                  /* the manifest's bytes have their record */
     struct repo_refusal *refusal; /* NULL: not asked for */
+    struct repo_asking asking;    /* holds what the judge asks for */
 };
 
 /* Under the replica's lock. The judgement when a batch is gathered; and its part that refuses, on
@@ -93,5 +102,19 @@ int repo_refuse(const struct repo *r, struct repo_change *c);
 
 /* Queries with the lock held by the caller. */
 bool repo_filled(const struct repo *r);
+
+/* B11, not locked: is the digest readable by refs, and the number that its link has. */
+int repo_readable(struct repo *r, const struct digest *d, bool *ret_readable, uint64_t *ret_u,
+                  struct err_detail *detail) must_check;
+
+/* After a question under the lock was answered with e: what is to be done before it is asked again,
+ * with the blocks of these keys held. 0: ask again; or the final answer. */
+void repo_asking_done(struct repo_asking *a);
+#define auto_asking auto_of(repo_asking_done)
+/* Holds the blocks that say which tags are on a manifest. */
+int repo_hold_tags_on(struct repo *r, struct repo_asking *a,
+                      const struct digest *manifest) must_check;
+int repo_ask_again(struct repo *r, struct repo_asking *a, int e, const struct state_key *keys,
+                   size_t count, struct err_detail *detail) must_check;
 
 #endif

@@ -15,9 +15,10 @@
 
 static char mark; /* values of sets: never NULL, never read */
 
+/* What cannot be read now is looked at again by the caller. */
 static enum replica_verdict done(struct repo_change *c, int result)
 {
-    c->op.result = result;
+    c->op.result = result == -ERR_CORRUPT || result == -ERR_UNAVAIL ? -ERR_AGAIN : result;
     return REPLICA_DONE;
 }
 
@@ -55,31 +56,36 @@ static enum replica_verdict take_removal(struct repo *r, struct repo_change *c, 
 
 /* ---- conditions, immutable tags */
 
-static int refuse(struct repo_change *c, int err, struct str tag, const struct state_manifest *m)
+static int refuse(struct repo_change *c, int err, struct str tag, const struct digest *current)
 {
     struct repo_refusal *to = c->refusal;
 
     if (to) {
-        *to = (struct repo_refusal){.present = m != NULL};
+        *to = (struct repo_refusal){.present = current != NULL};
         memcpy(to->tag, tag.len > 0 ? tag.at : "", tag.len);
-        if (m)
-            to->digest = m->digest;
+        if (current)
+            to->digest = *current;
     }
     return err;
 }
 
-static const struct state_manifest *on_tag(const struct repo *r, struct str tag)
+/* What a tag is on: 1, 0 nothing, an error. */
+static int on_tag(const struct repo *r, struct str tag, struct digest *ret)
 {
-    const struct state_tag *t = state_tag(r->state, tag);
+    struct hit hit auto_hit = {.value = STR_NONE};
+    struct state_tag t;
+    int e = state_tag(r->state, tag, &hit, &t);
 
-    return t ? t->manifest : NULL;
+    if (e == 0)
+        *ret = t.digest;
+    return e == 0 ? 1 : e == -ERR_NOTFOUND ? 0 : e;
 }
 
 /* May the tag, which is on current, be set to wanted (NULL: removed)? */
 static int check_immutable(const struct repo *r, struct repo_change *c, struct str tag,
-                           const struct state_manifest *current, const struct digest *wanted)
+                           const struct digest *current, const struct digest *wanted)
 {
-    if (!current || (wanted && digest_eq(&current->digest, wanted)) ||
+    if (!current || (wanted && digest_eq(current, wanted)) ||
         !settings_immutable(r->state->settings, tag) || mutant("immutable"))
         return 0;
     err_set(&c->op.detail, -ERR_DENIED, "the tag \"" STR_FMT "\" is immutable", STR_ARG(tag));
@@ -87,11 +93,11 @@ static int check_immutable(const struct repo *r, struct repo_change *c, struct s
 }
 
 static int check_condition(struct repo_change *c, const struct taglog_if *condition, struct str tag,
-                           const struct state_manifest *current)
+                           const struct digest *current)
 {
-    struct str text = current ? current->text : STR_NONE;
+    char text[DIGEST_TEXT_MAX];
 
-    if (taglog_if_holds(condition, text))
+    if (taglog_if_holds(condition, current ? digest_text(current, text) : STR_NONE))
         return 0;
     err_set(&c->op.detail, -ERR_CONDITION,
             tag.len > 0 ? "the tag \"" STR_FMT "\" is not what the condition asks for"
@@ -100,28 +106,44 @@ static int check_condition(struct repo_change *c, const struct taglog_if *condit
     return refuse(c, -ERR_CONDITION, tag, current);
 }
 
+static int refuse_put_tag(const struct repo *r, struct repo_change *c, struct str tag, bool first)
+{
+    struct digest on;
+    int e = on_tag(r, tag, &on);
+    const struct digest *current = e == 1 ? &on : NULL;
+
+    if (e < 0)
+        return e;
+    return first ? check_immutable(r, c, tag, current, &c->digest)
+                 : check_condition(c, c->put->condition, tag, current);
+}
+
 static int refuse_put(const struct repo *r, struct repo_change *c)
 {
     const struct repo_put *put = c->put;
     int e = 0;
 
     for (size_t i = 0; e == 0 && i < put->tag_count; i++)
-        e = check_immutable(r, c, put->tags[i], on_tag(r, put->tags[i]), &c->digest);
-    for (size_t i = 0; e == 0 && i < put->tag_count; i++)
-        e = check_condition(c, put->condition, put->tags[i], on_tag(r, put->tags[i]));
-    if (put->tag_count == 0)
-        e = check_condition(c, put->condition, STR_NONE, state_manifest(r->state, &c->digest));
+        e = refuse_put_tag(r, c, put->tags[i], true);
+    for (size_t i = 0; e == 0 && i < put->tag_count && put->condition; i++)
+        e = refuse_put_tag(r, c, put->tags[i], false);
+    if (put->tag_count == 0 && put->condition) {
+        e = state_has_manifest(r->state, &c->digest);
+        if (e >= 0)
+            e = check_condition(c, put->condition, STR_NONE, e == 1 ? &c->digest : NULL);
+    }
     return e;
 }
 
-static int refuse_sets(const struct repo *r, struct repo_change *c)
+static int refuse_missing(const struct repo *r, struct repo_change *c)
 {
-    int e = 0;
-
     for (size_t i = 0; i < c->set_count; i++) {
         const struct taglog_set *set = &c->sets[i];
+        int e = set->remove ? 1 : state_has_manifest(r->state, &set->digest);
 
-        if (!set->remove && !state_manifest(r->state, &set->digest)) {
+        if (e < 0)
+            return e;
+        if (e == 0) {
             err_set(&c->op.detail, -ERR_MISSING_REF,
                     "the manifest for the tag \"" STR_FMT "\" is not in this repository",
                     STR_ARG(set->tag));
@@ -131,27 +153,58 @@ static int refuse_sets(const struct repo *r, struct repo_change *c)
             return -ERR_MISSING_REF;
         }
     }
-    for (size_t i = 0; e == 0 && i < c->set_count; i++) {
-        const struct taglog_set *set = &c->sets[i];
-        const struct state_manifest *m = on_tag(r, set->tag);
+    return 0;
+}
 
-        if (c->must_exist && !m)
-            return -ERR_NOTFOUND;
-        e = check_immutable(r, c, set->tag, m, set->remove ? NULL : &set->digest);
-    }
+static int refuse_set(const struct repo *r, struct repo_change *c, const struct taglog_set *set,
+                      bool first)
+{
+    struct digest on;
+    int e = on_tag(r, set->tag, &on);
+    const struct digest *current = e == 1 ? &on : NULL;
+
+    if (e < 0)
+        return e;
+    if (!first)
+        return check_condition(c, set->condition, set->tag, current);
+    if (c->must_exist && !current)
+        return -ERR_NOTFOUND;
+    return check_immutable(r, c, set->tag, current, set->remove ? NULL : &set->digest);
+}
+
+static int refuse_sets(const struct repo *r, struct repo_change *c)
+{
+    int e = refuse_missing(r, c);
+
     for (size_t i = 0; e == 0 && i < c->set_count; i++)
-        e = check_condition(c, c->sets[i].condition, c->sets[i].tag, on_tag(r, c->sets[i].tag));
+        e = refuse_set(r, c, &c->sets[i], true);
+    for (size_t i = 0; e == 0 && i < c->set_count; i++)
+        e = refuse_set(r, c, &c->sets[i], false);
     return e;
+}
+
+struct delete_check {
+    const struct repo *r;
+    struct repo_change *c;
+};
+
+static int refuse_tag_on(struct str tag, void *arg)
+{
+    const struct delete_check *d = arg;
+
+    return check_immutable(d->r, d->c, tag, &d->c->digest, NULL);
 }
 
 static int refuse_delete(const struct repo *r, struct repo_change *c)
 {
-    const struct state_manifest *m = state_manifest(r->state, &c->digest);
-    int e = m ? 0 : -ERR_NOTFOUND;
+    struct delete_check d = {r, c};
+    int e = state_has_manifest(r->state, &c->digest);
 
-    for (const struct state_tag *t = m ? m->tags : NULL; e == 0 && t; t = t->next)
-        e = check_immutable(r, c, t->name, m, NULL);
-    return e;
+    if (e <= 0)
+        return e == 0 ? -ERR_NOTFOUND : e;
+    if (!settings_any_immutable(r->state->settings))
+        return 0;
+    return state_tags_of(r->state, &c->digest, refuse_tag_on, &d);
 }
 
 int repo_refuse(const struct repo *r, struct repo_change *c)
@@ -173,17 +226,20 @@ int repo_refuse(const struct repo *r, struct repo_change *c)
 
 /* ---- the judge */
 
+/* An answer that would have to wait is no yes: the caller looks again. */
 static bool still_member(const struct repo *r, const struct digest *d, const struct member_ref *ref)
 {
+    uint64_t u;
+
     switch (ref->how) {
     case MEMBER_NOT:
         return true;
     case MEMBER_MANIFEST:
-        return state_manifest(r->state, d) != NULL;
+        return state_has_manifest(r->state, d) == 1;
     case MEMBER_BY_REFS:
-        return state_readable(r->state, d);
+        return state_readable(r->state, d) == 1;
     case MEMBER_BY_LINK:
-        return state_link_u(r->state, d) == ref->u;
+        return state_link_u(r->state, d, &u) == 0 && u == ref->u;
     }
     return false;
 }

@@ -13,35 +13,23 @@
 
 /* ---- entries */
 
-struct prepared_op {
+struct decoded {
     struct taglog_op op;
     bool incomplete;
     struct buf body; /* of a put with ext, like its manifest */
     struct manifest manifest;
 };
 
-struct prepared {
-    size_t count;
-    struct prepared_op ops[];
-};
-
-static void discard(void *prepared)
+static void decoded_done(struct decoded *d)
 {
-    struct prepared *p = prepared;
-
-    if (!p)
-        return;
-    for (size_t i = 0; i < p->count; i++) {
-        taglog_op_done(&p->ops[i].op);
-        manifest_done(&p->ops[i].manifest);
-        buf_done(&p->ops[i].body);
-    }
-    free(p);
+    taglog_op_done(&d->op);
+    manifest_done(&d->manifest);
+    buf_done(&d->body);
 }
 
 /* B15. A record that is gone or damaged does not stop the log: the manifest may have been deleted
  * since. It then grants nothing. */
-static int load_ext(struct repo *r, struct prepared_op *p, struct err_detail *detail)
+static int load_ext(struct repo *r, struct decoded *p, struct err_detail *detail)
 {
     char text[DIGEST_TEXT_MAX];
     int e = blob_read(repos_blobs(r->owner), &p->op.digest, MANIFEST_BYTES_MAX, &p->body, detail);
@@ -60,83 +48,97 @@ static int load_ext(struct repo *r, struct prepared_op *p, struct err_detail *de
     return 0;
 }
 
+/* Of the log's errors only its own are -ERR_CORRUPT; a table that is damaged can be done without.
+ */
+static int change(struct repo *r, struct state *next, const struct taglog_op *op, bool incomplete,
+                  const struct objlog_entry *e, struct err_detail *detail)
+{
+    int err = state_change(next, op, incomplete, e->seq, e->ts, detail);
+
+    if (err != -ERR_CORRUPT)
+        return err == -ERR_NOTFOUND ? -ERR_UNAVAIL : err;
+    replica_note_bad(r->replica);
+    return -ERR_UNAVAIL;
+}
+
+static int prepare_op(struct repo *r, struct state *next, const struct json *node,
+                      const struct objlog_entry *e, struct err_detail *detail)
+{
+    struct decoded d auto_of(decoded_done) = {.body = BUF_INIT(MANIFEST_BYTES_MAX)};
+    int err = taglog_decode(node, &d.op, detail);
+
+    if (err == 0 && d.op.ext)
+        err = load_ext(r, &d, detail);
+    return err < 0 ? err : change(r, next, &d.op, d.incomplete, e, detail);
+}
+
+static void discard(void *prepared)
+{
+    state_free(prepared);
+}
+
 static int prepare(void *self, const struct objlog_entry *e, void **ret, struct err_detail *detail)
 {
-    size_t count = json_len(e->ops);
-    struct prepared *p = calloc(1, sizeof(*p) + count * sizeof(p->ops[0]));
-    int err = 0;
+    struct repo *r = self;
+    struct state *next = calloc(1, sizeof(*next));
+    int err;
 
-    if (!p)
+    if (!next)
         return -ERR_NOMEM;
-    for (size_t i = 0; err == 0 && i < count; i++) {
-        struct prepared_op *op = &p->ops[p->count++];
-
-        op->body = BUF_INIT(MANIFEST_BYTES_MAX);
-        err = taglog_decode(json_at(e->ops, i), &op->op, detail);
-        if (err == 0 && op->op.ext)
-            err = load_ext(self, op, detail);
-    }
+    replica_lock(r->replica);
+    err = state_begin(r->state, next);
+    replica_unlock(r->replica);
     if (err < 0) {
-        discard(p);
+        free(next);
         return err;
     }
-    *ret = p;
+    for (size_t i = 0; err == 0 && i < json_len(e->ops); i++)
+        err = prepare_op(r, next, json_at(e->ops, i), e, detail);
+    if (err < 0) {
+        discard(next);
+        return err;
+    }
+    *ret = next;
     return 0;
 }
 
-static int apply(void *self, void *prepared, const struct objlog_entry *e)
+static void apply(void *self, void *prepared)
 {
     struct repo *r = self;
-    struct prepared *p = prepared;
     bool filled = repo_filled(r);
-    int err = 0;
 
-    for (size_t i = 0; err == 0 && i < p->count; i++)
-        err = state_apply(r->state, &p->ops[i].op, p->ops[i].incomplete, e->seq, e->ts);
+    state_commit(r->state, prepared);
     r->flipped = r->flipped || repo_filled(r) != filled;
-    return err < 0 ? -ERR_NOMEM : 0;
 }
 
 /* ---- checkpoints */
 
-static int encode(void *self, const struct checkpoint_head *head, struct buf *out)
+static bool settled(void *self)
 {
-    struct repo *r = self;
+    const struct repo *r = self;
 
-    return r->state->incomplete > 0 ? -ERR_AGAIN : checkpoint_encode(r->state, head, out);
+    return r->state->incomplete == 0;
 }
 
-static size_t table_bytes(void *self, const struct checkpoint_head *head)
+static void write_more(void *self, struct jw *w)
 {
-    struct repo *r = self;
+    const struct repo *r = self;
 
-    return checkpoint_bytes(r->state, head);
+    state_write_numbers(r->state, w);
 }
 
-static int load(void *self, struct str text, struct checkpoint_head *ret, struct err_detail *detail)
+static int read_more(void *self, const struct json *head, uint64_t seq)
 {
     struct repo *r = self;
-    struct state *fresh = NULL;
-    int e = checkpoint_decode(text, r->name_str, &fresh, ret, detail);
 
-    if (e < 0)
-        return e;
-    state_free(r->state);
-    r->state = fresh;
-    return 0;
+    return state_read_numbers(r->state, head, seq);
 }
 
 static int reset(void *self)
 {
     struct repo *r = self;
-    struct state *fresh = NULL;
-    int e = state_new(&fresh);
 
-    if (e < 0)
-        return e;
-    state_free(r->state);
-    r->state = fresh;
-    return 0;
+    return state_reset(r->state);
 }
 
 static size_t bytes(void *self)
@@ -253,11 +255,10 @@ static void after(void *self, int64_t deadline_ms)
 
 const struct replica_ops repo_replica_ops = {.prepare = prepare,
                                              .apply = apply,
-                                             .apply_repeats = false,
                                              .discard = discard,
-                                             .encode = encode,
-                                             .table_bytes = table_bytes,
-                                             .load = load,
+                                             .settled = settled,
+                                             .write_more = write_more,
+                                             .read_more = read_more,
                                              .reset = reset,
                                              .bytes = bytes,
                                              .batch = batch,

@@ -1,64 +1,39 @@
-/* The state of a repository in memory. Four sorted maps that point into each other: tags and refs
- * point at manifests and blobs, which live in their maps until nothing needs them. Invariants, held
- * between calls of state_apply:
- *   - users of a blob = refs of any manifest that point at it; count = those of kind config, layer,
- * blob whose manifest's seq is greater than the blob's last unlink or drop; an entry stays while
- * users > 0 or unlinked > 0;
- *   - a manifest is in referrers exactly once, under its subject, when it has one;
- *   - row_bytes is the sum of the lengths of all checkpoint rows. */
+/* What operations do to the state of a repository. Invariants, held between two operations:
+ *   - every tag's record names a manifest that has one, with its type and size, and has a twin in
+ *     the section that leads from manifests to tags;
+ *   - users of a blob = refs of any manifest that name it; count = those of kind config, layer,
+ *     blob whose manifest's seq is greater than the blob's last unlink or drop; a record stands
+ *     while users > 0 or unlinked > 0;
+ *   - a manifest with a subject has exactly one record among the referrers;
+ *   - the numbers of struct state are what counting gives. */
 #include "manifests/state.h"
 
 #include <assert.h>
 
-#include "base/mutant.h"
-
-#define ROW_MAX          (32u << 20) /* bytes of one checkpoint row */
-#define REFERRER_KEY_MAX 1024
+#include "manifests/state_internal.h"
 
 /* ---- life */
 
-static void free_manifest(void *value)
+void state_done(struct state *s)
 {
-    struct state_manifest *m = value;
-
-    free(m->refs);
-    free(m->strings);
-    free(m);
-}
-
-static void free_maps(struct state *s)
-{
-    omap_freep(&s->referrers);
-    omap_freep(&s->tags);
-    omap_freep(&s->manifests);
-    omap_freep(&s->blobs);
-}
-
-static int new_maps(struct state *s)
-{
-    int r = omap_new(free, &s->tags);
-
-    if (r == 0)
-        r = omap_new(free_manifest, &s->manifests);
-    if (r == 0)
-        r = omap_new(NULL, &s->referrers);
-    if (r == 0)
-        r = omap_new(free, &s->blobs);
-    return r;
+    layers_done(&s->layers);
+    if (s->owns_settings)
+        settings_free(s->settings);
+    s->settings = NULL;
 }
 
 int state_new(struct state **ret)
 {
-    struct state *s auto_state = calloc(1, sizeof(*s));
-    int r;
+    struct state *s = calloc(1, sizeof(*s));
+    int e = s ? layers_init(&s->layers) : -ERR_NOMEM;
 
     assert(ret);
-    if (!s)
-        return -ERR_NOMEM;
-    r = new_maps(s);
-    if (r < 0)
-        return r;
-    *ret = STEAL(s);
+    if (e < 0) {
+        free(s);
+        return e;
+    }
+    s->owns_settings = true;
+    *ret = s;
     return 0;
 }
 
@@ -66,8 +41,7 @@ void state_free(struct state *s)
 {
     if (!s)
         return;
-    free_maps(s);
-    settings_free(s->settings);
+    state_done(s);
     free(s);
 }
 
@@ -77,461 +51,407 @@ void state_freep(struct state **s)
     *s = NULL;
 }
 
-/* ---- rows of a checkpoint (docs/bucket-format.md section 9) */
-
-void state_write_tag(struct jw *w, const struct state_tag *t)
+int state_reset(struct state *s)
 {
-    jw_begin(w, '[');
-    jw_str(w, t->name);
-    jw_str(w, t->manifest->text);
-    jw_int(w, (int64_t)t->seq);
-    jw_int(w, t->ts);
-    jw_end(w, ']');
+    int e = layers_reset(&s->layers);
+    struct layers layers = s->layers;
+
+    if (e < 0)
+        return e;
+    settings_free(s->settings);
+    *s = (struct state){.layers = layers, .owns_settings = true};
+    return 0;
 }
 
-void state_write_manifest(struct jw *w, const struct state_manifest *m)
+size_t state_bytes(const struct state *s)
 {
-    jw_begin(w, '[');
-    jw_str(w, m->text);
-    jw_str(w, m->media_type);
-    jw_int(w, m->size);
-    jw_int(w, (int64_t)m->seq);
-    jw_int(w, m->ts);
-    jw_str(w, m->artifact_type);
-    jw_str(w, m->subject);
-    if (m->annotations.len > 0)
-        jw_raw(w, m->annotations);
-    else
-        jw_null(w);
-    jw_bool(w, m->ext);
-    jw_begin(w, '[');
-    for (size_t i = 0; i < m->ref_count; i++) {
-        char kind = (char)m->refs[i].kind;
+    return sizeof(*s) + layers_memory(&s->layers);
+}
 
-        jw_begin(w, '[');
-        jw_str(w, m->refs[i].blob->digest);
-        jw_str(w, (struct str){&kind, 1});
-        jw_int(w, m->refs[i].size);
-        jw_end(w, ']');
+/* ---- records read, changed, written */
+
+static int damaged(struct err_detail *detail)
+{
+    return err_set(detail, -ERR_CORRUPT, "a record of a checkpoint is malformed");
+}
+
+/* Old values live in their hits until the new one is written. */
+struct edit {
+    struct layers *layers;
+    struct err_detail *detail;
+    struct state_key key;
+    struct hit old;
+    bool there;
+    struct buf value;
+};
+
+static void edit_done(struct edit *e)
+{
+    hit_done(&e->old);
+    buf_done(&e->value);
+}
+#define auto_edit auto_of(edit_done)
+
+#define EDIT(state, why)                                                                           \
+    {                                                                                              \
+        .layers = &(state)->layers, .detail = (why), .value = BUF_INIT(STATE_ROW_MAX)              \
     }
-    jw_end(w, ']');
-    jw_end(w, ']');
+
+/* Reads what stands under the key. */
+static int edit_begin(struct edit *e)
+{
+    int r = layers_get(e->layers, state_key_str(&e->key), &e->old, e->detail);
+
+    e->there = r == 0;
+    return r == -ERR_NOTFOUND ? 0 : r;
 }
 
-void state_write_blob(struct jw *w, const struct state_blob *b)
+static int edit_put(struct edit *e)
 {
-    jw_begin(w, '[');
-    jw_str(w, b->digest);
-    jw_int(w, (int64_t)b->unlinked);
-    jw_end(w, ']');
+    if (buf_err(&e->value) < 0)
+        return buf_err(&e->value);
+    return layers_put(e->layers, state_key_str(&e->key), buf_str(&e->value),
+                      e->there ? &e->old.value : NULL);
 }
 
-static size_t decimal_len(uint64_t v)
+static int edit_remove(struct edit *e)
 {
-    size_t n = 1;
-
-    while (v >= 10) {
-        v /= 10;
-        n++;
-    }
-    return n;
-}
-
-/* Lengths of the rows above; neither tags nor digests need escapes, times are not negative. */
-static size_t tag_row_bytes(const struct state_tag *t)
-{
-    return strlen("[\"\",\"\",,]") + t->name.len + t->manifest->text.len + decimal_len(t->seq) +
-           decimal_len((uint64_t)t->ts);
-}
-
-static size_t blob_row_bytes(const struct state_blob *b)
-{
-    return strlen("[\"\",]") + b->digest.len + decimal_len(b->unlinked);
-}
-
-static int manifest_row_bytes(const struct state_manifest *m, size_t *ret)
-{
-    struct buf row auto_buf = BUF_INIT(ROW_MAX);
-    struct jw w = JW_INIT(&row);
-
-    state_write_manifest(&w, m);
-    *ret = row.len;
-    return buf_err(&row);
+    return layers_remove(e->layers, state_key_str(&e->key), e->there ? &e->old.value : NULL);
 }
 
 /* ---- blobs */
 
-static struct str key_of(const struct omap *m, struct str key)
-{
-    struct omap_node *n = omap_at_least(m, key);
-
-    assert(n && str_eq(omap_key(n), key));
-    return omap_key(n);
-}
-
-static uint64_t last_unlink(const struct state *s, const struct state_blob *b)
-{
-    return b->unlinked > s->dropped ? b->unlinked : s->dropped;
-}
-
-static int blob_of(struct state *s, struct str digest, struct state_blob **ret)
-{
-    struct state_blob *b = omap_get(s->blobs, digest);
-    int r;
-
-    if (!b) {
-        b = calloc(1, sizeof(*b));
-        if (!b)
-            return -ERR_NOMEM;
-        r = omap_put(s->blobs, digest, b);
-        if (r < 0) {
-            free(b);
-            return r;
-        }
-        b->digest = key_of(s->blobs, digest);
-        s->value_bytes += sizeof(*b);
-    }
-    *ret = b;
-    return 0;
-}
-
-static bool ref_counts(const struct state *s, const struct state_manifest *m,
-                       const struct state_ref *ref)
+static bool ref_counts(const struct state *s, uint64_t seq, enum ref_kind kind,
+                       const struct state_blob *b)
 {
     /* A manifest's digest is not readable as a blob (B13). */
-    return ref->kind != REF_MANIFEST && m->seq > last_unlink(s, ref->blob);
+    return kind != REF_MANIFEST && seq > state_last_unlink(s, b);
 }
 
-static int add_ref(struct state *s, struct state_manifest *m, const struct taglog_ref *from)
-{
-    char text[DIGEST_TEXT_MAX];
-    struct state_ref *ref = &m->refs[m->ref_count];
-    int r = blob_of(s, digest_text(&from->digest, text), &ref->blob);
+enum use { USE_BEGINS, USE_ENDS };
 
+/* A manifest of that seq begins or ceases to refer to the blob. */
+static int use_blob(struct state *s, const struct digest *d, enum ref_kind kind, uint64_t seq,
+                    enum use use, struct err_detail *detail)
+{
+    struct edit e auto_edit = EDIT(s, detail);
+    struct state_blob b = {.users = 0};
+    int r;
+
+    state_key_blob(&e.key, d);
+    r = edit_begin(&e);
     if (r < 0)
         return r;
-    ref->kind = from->kind;
-    ref->size = from->size;
-    ref->blob->users++;
-    if (ref_counts(s, m, ref))
-        ref->blob->count++;
-    m->ref_count++;
-    return 0;
-}
-
-static void release_blob(struct state *s, struct state_blob *b)
-{
-    char text[DIGEST_TEXT_MAX];
-    struct str key;
-
-    if (b->users > 0 || b->unlinked > 0)
-        return;
-    assert(b->count == 0 && b->digest.len < sizeof(text));
-    memcpy(text, b->digest.at, b->digest.len);
-    key = (struct str){text, b->digest.len};
-    s->value_bytes -= sizeof(*b);
-    omap_remove(s->blobs, key);
-}
-
-static void release_refs(struct state *s, struct state_manifest *m)
-{
-    for (size_t i = 0; i < m->ref_count; i++) {
-        struct state_ref *ref = &m->refs[i];
-
-        assert(ref->blob->users > 0);
-        if (ref_counts(s, m, ref)) {
-            assert(ref->blob->count > 0);
-            ref->blob->count--;
-        }
-        ref->blob->users--;
-        release_blob(s, ref->blob);
+    if (e.there && !state_unpack_blob(e.old.value, &b))
+        return damaged(detail);
+    if (use == USE_BEGINS) {
+        b.users++;
+        b.count += ref_counts(s, seq, kind, &b) ? 1 : 0;
+    } else {
+        if (b.users == 0 || (ref_counts(s, seq, kind, &b) && b.count == 0))
+            return damaged(detail);
+        b.users--;
+        b.count -= ref_counts(s, seq, kind, &b) ? 1 : 0;
     }
-    s->value_bytes -= m->ref_count * sizeof(*m->refs);
-    free(m->refs);
-    m->refs = NULL;
-    m->ref_count = 0;
+    if (b.users == 0 && b.unlinked == 0)
+        return edit_remove(&e);
+    state_pack_blob(&e.value, &b);
+    return edit_put(&e);
 }
 
-static int unlink_blob(struct state *s, struct str digest, uint64_t seq)
+static int unlink_blob(struct state *s, const struct digest *d, uint64_t seq,
+                       struct err_detail *detail)
 {
-    struct state_blob *b;
-    int r = blob_of(s, digest, &b);
+    struct edit e auto_edit = EDIT(s, detail);
+    struct state_blob b = {.users = 0};
+    int r;
 
+    state_key_blob(&e.key, d);
+    r = edit_begin(&e);
     if (r < 0)
         return r;
-    if (b->unlinked > 0)
-        s->row_bytes -= blob_row_bytes(b);
-    else
-        s->unlinked_count++;
-    b->count = 0;
-    b->unlinked = seq;
-    s->row_bytes += blob_row_bytes(b);
-    return 0;
+    if (e.there && !state_unpack_blob(e.old.value, &b))
+        return damaged(detail);
+    b.count = 0;
+    b.unlinked = seq;
+    state_pack_blob(&e.value, &b);
+    return edit_put(&e);
 }
 
 /* ---- tags */
 
-static void detach_tag(struct state *s, struct state_tag *t)
+static const struct str nothing = {"", 0};
+
+static int set_on(struct state *s, const struct digest *manifest, struct str tag, bool on)
 {
-    s->row_bytes -= tag_row_bytes(t);
-    if (t->previous)
-        t->previous->next = t->next;
-    else
-        t->manifest->tags = t->next;
-    if (t->next)
-        t->next->previous = t->previous;
-    t->manifest = NULL;
-    t->next = t->previous = NULL;
+    struct state_key key;
+
+    state_key_on(&key, manifest, tag);
+    return on ? layers_put(&s->layers, state_key_str(&key), STR_NONE, NULL)
+              : layers_remove(&s->layers, state_key_str(&key), &nothing);
 }
 
-static void remove_tag(struct state *s, struct state_tag *t)
+/* to NULL: removes it. */
+static int set_tag(struct state *s, struct str name, const struct state_tag *to,
+                   struct err_detail *detail)
 {
-    char name[TAG_MAX_LEN];
-    size_t len = t->name.len;
-
-    assert(len <= sizeof(name));
-    memcpy(name, t->name.at, len);
-    detach_tag(s, t);
-    s->value_bytes -= sizeof(*t);
-    omap_remove(s->tags, (struct str){name, len});
-}
-
-static int set_tag(struct state *s, struct str name, struct state_manifest *m, uint64_t seq,
-                   int64_t ts)
-{
-    struct state_tag *t = omap_get(s->tags, name);
+    struct edit e auto_edit = EDIT(s, detail);
+    struct state_tag old;
+    bool moves;
     int r;
 
-    if (t) {
-        detach_tag(s, t);
-    } else {
-        t = calloc(1, sizeof(*t));
-        if (!t)
-            return -ERR_NOMEM;
-        r = omap_put(s->tags, name, t);
-        if (r < 0) {
-            free(t);
+    state_key_tag(&e.key, name);
+    r = edit_begin(&e);
+    if (r < 0)
+        return r;
+    if (e.there && !state_unpack_tag(e.old.value, &old))
+        return damaged(detail);
+    moves = !e.there || !to || !digest_eq(&old.digest, &to->digest);
+    if (e.there && moves)
+        r = set_on(s, &old.digest, name, false);
+    if (r == 0 && to && moves)
+        r = set_on(s, &to->digest, name, true);
+    if (r < 0)
+        return r;
+    s->tags += to ? 1 : 0;
+    s->tags -= e.there ? 1 : 0;
+    if (!to)
+        return edit_remove(&e);
+    state_pack_tag(&e.value, to);
+    return edit_put(&e);
+}
+
+/* The first tag on a manifest that is greater than *last, which it becomes. 1, 0: there is none. */
+static int next_tag_on(struct state *s, const struct digest *manifest, struct buf *last,
+                       struct err_detail *detail)
+{
+    struct layers_cursor c auto_layers_cursor = {.layers = NULL};
+    struct state_key prefix, from;
+    int r;
+
+    state_key_on(&prefix, manifest, STR_NONE);
+    state_key_on(&from, manifest, buf_str(last));
+    if (last->len > 0) /* just behind it: a tag has no zero byte */
+        from.at[from.len++] = 0;
+    layers_cursor_init(&c, &s->layers);
+    c.detail = detail;
+    r = layers_seek(&c, state_key_str(&from));
+    if (r <= 0 || !str_starts(c.key, state_key_str(&prefix)))
+        return r < 0 ? r : 0;
+    buf_clear(last);
+    buf_add(last, str_skip(c.key, prefix.len));
+    return buf_err(last) < 0 ? buf_err(last) : 1;
+}
+
+static int remove_tags_on(struct state *s, const struct digest *manifest, struct err_detail *detail)
+{
+    struct buf tag auto_buf = BUF_INIT(TABLE_KEY_MAX);
+    int r;
+
+    while ((r = next_tag_on(s, manifest, &tag, detail)) == 1) {
+        r = set_tag(s, buf_str(&tag), NULL, detail);
+        if (r < 0)
             return r;
-        }
-        t->name = key_of(s->tags, name);
-        s->value_bytes += sizeof(*t);
     }
-    t->manifest = m;
-    t->seq = seq;
-    t->ts = ts;
-    t->next = m->tags;
-    if (t->next)
-        t->next->previous = t;
-    m->tags = t;
-    s->row_bytes += tag_row_bytes(t);
-    return 0;
+    return r;
+}
+
+/* Tags repeat what their manifest's type is, which may change (R85). */
+static int retype_tags_on(struct state *s, const struct state_manifest *m,
+                          struct err_detail *detail)
+{
+    struct buf tag auto_buf = BUF_INIT(TABLE_KEY_MAX);
+    int r;
+
+    while ((r = next_tag_on(s, &m->digest, &tag, detail)) == 1) {
+        struct edit e auto_edit = EDIT(s, detail);
+        struct state_tag t;
+
+        state_key_tag(&e.key, buf_str(&tag));
+        r = edit_begin(&e);
+        if (r < 0)
+            return r;
+        if (!e.there || !state_unpack_tag(e.old.value, &t))
+            return damaged(detail);
+        t.media_type = m->media_type;
+        t.size = m->size;
+        state_pack_tag(&e.value, &t);
+        r = edit_put(&e);
+        if (r < 0)
+            return r;
+    }
+    return r;
 }
 
 /* ---- manifests */
 
-static void referrer_key(struct buf *out, struct str subject, struct str referrer)
+/* Takes everything out of a manifest but its tags and its record. */
+static int empty_manifest(struct state *s, const struct state_manifest *m,
+                          struct err_detail *detail)
 {
-    buf_add(out, subject);
-    buf_addc(out, '|');
-    buf_add(out, referrer);
-}
+    struct str rest = m->refs;
+    int r = 0;
 
-static size_t strings_len(const struct state_manifest *m)
-{
-    return m->media_type.len + m->artifact_type.len + m->subject.len + m->annotations.len;
-}
+    for (uint64_t i = 0; r == 0 && i < m->ref_count; i++) {
+        struct state_ref ref;
 
-/* Takes everything out of a manifest but its tags. */
-static int empty_manifest(struct state *s, struct state_manifest *m)
-{
-    struct buf key auto_buf = BUF_INIT(REFERRER_KEY_MAX);
-
-    release_refs(s, m);
-    if (m->subject.len > 0) {
-        referrer_key(&key, m->subject, m->text);
-        if (buf_err(&key) < 0)
-            return buf_err(&key);
-        omap_remove(s->referrers, buf_str(&key));
+        if (!state_ref_next(&rest, &ref))
+            return damaged(detail);
+        r = use_blob(s, &ref.digest, ref.kind, m->seq, USE_ENDS, detail);
     }
-    s->row_bytes -= m->row_bytes;
-    s->value_bytes -= strings_len(m);
-    s->incomplete -= m->incomplete ? 1 : 0;
-    free(m->strings);
-    m->strings = NULL;
-    m->media_type = m->artifact_type = m->subject = m->annotations = STR_NONE;
-    m->row_bytes = 0;
-    m->incomplete = false;
-    return 0;
-}
+    if (r == 0 && m->has_subject) {
+        struct edit e auto_edit = EDIT(s, detail);
 
-static struct str keep(char **at, struct str s)
-{
-    struct str kept = {*at, s.len};
-
-    if (s.len > 0)
-        memcpy(*at, s.at, s.len);
-    *at += s.len;
-    return kept;
-}
-
-static int fill_strings(struct state *s, struct state_manifest *m, const struct taglog_op *op)
-{
-    struct buf annotations auto_buf = BUF_INIT(ROW_MAX);
-    char *at;
-
-    /* They are asked for with referrers only. */
-    if (op->subject.len > 0 && json_len(op->annotations) > 0)
-        json_dump(&annotations, op->annotations);
-    if (buf_err(&annotations) < 0)
-        return buf_err(&annotations);
-    at = malloc(op->media_type.len + op->artifact_type.len + op->subject.len + annotations.len + 1);
-    if (!at)
-        return -ERR_NOMEM;
-    m->strings = at;
-    m->media_type = keep(&at, op->media_type);
-    m->artifact_type = keep(&at, op->artifact_type);
-    m->subject = keep(&at, op->subject);
-    m->annotations = keep(&at, buf_str(&annotations));
-    s->value_bytes += strings_len(m);
-    return 0;
-}
-
-static int fill_manifest(struct state *s, struct state_manifest *m, const struct taglog_op *op)
-{
-    struct buf key auto_buf = BUF_INIT(REFERRER_KEY_MAX);
-    int r = fill_strings(s, m, op);
-
-    if (r == 0 && op->ref_count > 0) {
-        m->refs = calloc(op->ref_count, sizeof(*m->refs));
-        r = m->refs ? 0 : -ERR_NOMEM;
-    }
-    for (size_t i = 0; r == 0 && i < op->ref_count; i++)
-        r = add_ref(s, m, &op->refs[i]);
-    s->value_bytes += m->ref_count * sizeof(*m->refs);
-    if (r == 0 && m->subject.len > 0) {
-        referrer_key(&key, m->subject, m->text);
-        r = buf_err(&key);
+        state_key_referrer(&e.key, &m->subject, &m->digest);
+        r = edit_begin(&e);
         if (r == 0)
-            r = omap_put(s->referrers, buf_str(&key), m);
+            r = edit_remove(&e);
     }
-    if (r == 0)
-        r = manifest_row_bytes(m, &m->row_bytes);
-    s->row_bytes += m->row_bytes;
+    s->manifests--;
+    s->incomplete -= m->incomplete ? 1 : 0;
     return r;
 }
 
-static int new_manifest(struct state *s, const struct digest *d, struct str text,
-                        struct state_manifest **ret)
+static int add_refs(struct state *s, const struct taglog_op *op, uint64_t seq, struct buf *refs,
+                    struct err_detail *detail)
 {
-    struct state_manifest *m = calloc(1, sizeof(*m));
-    int r;
+    int r = 0;
 
-    if (!m)
-        return -ERR_NOMEM;
-    r = omap_put(s->manifests, text, m);
-    if (r < 0) {
-        free(m);
-        return r;
+    for (size_t i = 0; r == 0 && i < op->ref_count; i++) {
+        const struct taglog_ref *ref = &op->refs[i];
+
+        state_pack_ref(refs, &ref->digest, ref->kind, ref->size);
+        r = use_blob(s, &ref->digest, ref->kind, seq, USE_BEGINS, detail);
     }
-    m->digest = *d;
-    m->text = key_of(s->manifests, text);
-    s->value_bytes += sizeof(*m);
-    *ret = m;
-    return 0;
+    return r < 0 ? r : buf_err(refs);
 }
 
-static int put_manifest(struct state *s, const struct taglog_op *op, bool incomplete, uint64_t seq,
-                        int64_t ts, struct state_manifest **ret)
+static int add_referrer(struct state *s, const struct state_manifest *m,
+                        const struct json *annotations, struct err_detail *detail)
 {
-    char buffer[DIGEST_TEXT_MAX];
-    struct str text = digest_text(&op->digest, buffer);
-    struct state_manifest *m = omap_get(s->manifests, text);
-    int r = m ? empty_manifest(s, m) : new_manifest(s, &op->digest, text, &m);
-
-    if (r < 0)
-        return r;
-    m->size = op->size;
-    m->seq = seq;
-    m->ts = ts;
-    m->ext = op->ext;
-    m->incomplete = incomplete;
-    s->incomplete += incomplete ? 1 : 0;
-    *ret = m;
-    return fill_manifest(s, m, op);
-}
-
-static int remove_manifest(struct state *s, const struct digest *d)
-{
-    char buffer[DIGEST_TEXT_MAX];
-    struct str text = digest_text(d, buffer);
-    struct state_manifest *m = omap_get(s->manifests, text);
+    struct edit e auto_edit = EDIT(s, detail);
+    struct buf text auto_buf = BUF_INIT(STATE_ROW_MAX);
+    struct state_referrer row = {
+        .media_type = m->media_type, .artifact_type = m->artifact_type, .size = m->size};
     int r;
 
-    if (!m)
-        return 0;
-    while (m->tags)
-        remove_tag(s, m->tags);
-    r = empty_manifest(s, m);
+    if (json_len(annotations) > 0)
+        json_dump(&text, annotations);
+    if (buf_err(&text) < 0)
+        return buf_err(&text);
+    row.annotations = buf_str(&text);
+    state_key_referrer(&e.key, &m->subject, &m->digest);
+    r = edit_begin(&e);
+    state_pack_referrer(&e.value, &row);
+    return r < 0 ? r : edit_put(&e);
+}
+
+static int put_manifest(struct state *s, const struct taglog_op *op, struct state_manifest *m,
+                        struct err_detail *detail)
+{
+    struct edit e auto_edit = EDIT(s, detail);
+    struct buf refs auto_buf = BUF_INIT(STATE_ROW_MAX);
+    struct state_manifest old = {.digest = op->digest};
+    bool retype;
+    int r;
+
+    state_key_manifest(&e.key, &op->digest);
+    r = edit_begin(&e);
     if (r < 0)
         return r;
-    s->value_bytes -= sizeof(*m);
-    omap_remove(s->manifests, text);
-    return 0;
+    if (e.there && !state_unpack_manifest(e.old.value, &old))
+        return damaged(detail);
+    if (e.there)
+        r = empty_manifest(s, &old, detail);
+    if (r == 0)
+        r = add_refs(s, op, m->seq, &refs, detail);
+    if (r == 0 && m->has_subject)
+        r = add_referrer(s, m, op->annotations, detail);
+    if (r < 0)
+        return r;
+    retype = e.there && (old.size != m->size || !str_eq(old.media_type, m->media_type));
+    m->ref_count = op->ref_count;
+    m->refs = buf_str(&refs);
+    state_pack_manifest(&e.value, m);
+    m->refs = STR_NONE;
+    r = edit_put(&e);
+    s->manifests++;
+    s->incomplete += m->incomplete ? 1 : 0;
+    return r == 0 && retype ? retype_tags_on(s, m, detail) : r;
+}
+
+static int remove_manifest(struct state *s, const struct digest *d, struct err_detail *detail)
+{
+    struct edit e auto_edit = EDIT(s, detail);
+    struct state_manifest m = {.digest = *d};
+    int r;
+
+    state_key_manifest(&e.key, d);
+    r = edit_begin(&e);
+    if (r < 0 || !e.there)
+        return r;
+    if (!state_unpack_manifest(e.old.value, &m))
+        return damaged(detail);
+    r = remove_tags_on(s, d, detail);
+    if (r == 0)
+        r = empty_manifest(s, &m, detail);
+    return r == 0 ? edit_remove(&e) : r;
 }
 
 /* ---- operations */
 
+static struct state_tag tag_on(const struct state_manifest *m, uint64_t seq, int64_t ts)
+{
+    return (struct state_tag){
+        .digest = m->digest, .media_type = m->media_type, .size = m->size, .seq = seq, .ts = ts};
+}
+
 static int apply_put(struct state *s, const struct taglog_op *op, bool incomplete, uint64_t seq,
-                     int64_t ts)
+                     int64_t ts, struct err_detail *detail)
 {
-    struct state_manifest *m;
-    int r = put_manifest(s, op, incomplete, seq, ts, &m);
+    struct state_manifest m = {.digest = op->digest,
+                               .media_type = op->media_type,
+                               .artifact_type = op->artifact_type,
+                               .size = op->size,
+                               .seq = seq,
+                               .ts = ts,
+                               .ext = op->ext,
+                               .incomplete = incomplete};
+    struct state_tag to = tag_on(&m, seq, ts);
+    int r;
 
+    /* By any other text nobody can ask for referrers. */
+    m.has_subject = op->subject.len > 0 && digest_parse(op->subject, &m.subject) == 0;
+    r = put_manifest(s, op, &m, detail);
     for (size_t i = 0; r == 0 && i < op->tag_count; i++)
-        r = set_tag(s, op->tags[i], m, seq, ts);
+        r = set_tag(s, op->tags[i], &to, detail);
     return r;
 }
 
-static int apply_tags(struct state *s, const struct taglog_op *op, uint64_t seq, int64_t ts)
+static int apply_set(struct state *s, const struct taglog_set *set, uint64_t seq, int64_t ts,
+                     struct err_detail *detail)
 {
-    int r = 0;
+    struct hit hit auto_hit = {.value = STR_NONE};
+    struct state_manifest m = {.digest = set->digest};
+    struct state_tag to;
+    struct state_key key;
+    int r;
 
-    for (size_t i = 0; r == 0 && i < op->set_count; i++) {
-        const struct taglog_set *set = &op->sets[i];
-        char text[DIGEST_TEXT_MAX];
-
-        if (set->remove) {
-            struct state_tag *t = omap_get(s->tags, set->tag);
-
-            if (t)
-                remove_tag(s, t);
-        } else {
-            struct state_manifest *m = omap_get(s->manifests, digest_text(&set->digest, text));
-
-            /* Validated before it was written: absent means nothing. */
-            if (m)
-                r = set_tag(s, set->tag, m, seq, ts);
-        }
-    }
-    return r;
+    if (set->remove)
+        return set_tag(s, set->tag, NULL, detail);
+    state_key_manifest(&key, &set->digest);
+    r = layers_get(&s->layers, state_key_str(&key), &hit, detail);
+    /* Validated before it was written: absent means nothing. */
+    if (r < 0)
+        return r == -ERR_NOTFOUND ? 0 : r;
+    if (!state_unpack_manifest(hit.value, &m))
+        return damaged(detail);
+    to = tag_on(&m, seq, ts);
+    return set_tag(s, set->tag, &to, detail);
 }
 
-static int apply_drop(struct state *s, uint64_t seq)
-{
-    struct state fresh = {.dropped = seq, .removed = seq};
-    int r = new_maps(&fresh);
-
-    if (r < 0) {
-        free_maps(&fresh);
-        return r;
-    }
-    free_maps(s);
-    fresh.settings = s->settings;
-    *s = fresh;
-    return 0;
-}
-
-int state_set_settings(struct state *s, const struct settings *settings)
+/* What says nothing are the defaults. */
+static int set_settings(struct state *s, const struct settings *settings)
 {
     struct settings *copy = NULL;
     struct str text = settings_text(settings);
@@ -539,130 +459,122 @@ int state_set_settings(struct state *s, const struct settings *settings)
 
     if (r < 0)
         return r;
-    settings_free(s->settings);
+    if (s->owns_settings)
+        settings_free(s->settings);
     s->settings = copy;
+    s->owns_settings = true;
     return 0;
 }
 
-int state_apply(struct state *s, const struct taglog_op *op, bool incomplete, uint64_t seq,
-                int64_t ts)
+static int apply_drop(struct state *s, uint64_t seq)
 {
-    char text[DIGEST_TEXT_MAX];
+    int r = layers_clear(&s->layers);
+
+    s->dropped = s->removed = seq;
+    s->tags = s->manifests = s->incomplete = 0;
+    return r;
+}
+
+int state_change(struct state *s, const struct taglog_op *op, bool incomplete, uint64_t seq,
+                 int64_t ts, struct err_detail *detail)
+{
+    int r = 0;
 
     assert(s && op && seq > 0 && ts >= 0);
     switch (op->kind) {
     case TAGLOG_PUT:
-        return apply_put(s, op, incomplete, seq, ts);
+        return apply_put(s, op, incomplete, seq, ts, detail);
     case TAGLOG_TAGS:
-        return apply_tags(s, op, seq, ts);
+        for (size_t i = 0; r == 0 && i < op->set_count; i++)
+            r = apply_set(s, &op->sets[i], seq, ts, detail);
+        return r;
     case TAGLOG_DELETE:
         s->removed = seq;
-        return remove_manifest(s, &op->digest);
+        return remove_manifest(s, &op->digest, detail);
     case TAGLOG_UNLINK:
         s->removed = seq;
-        return unlink_blob(s, digest_text(&op->digest, text), seq);
+        return unlink_blob(s, &op->digest, seq, detail);
     case TAGLOG_DROP:
         return apply_drop(s, seq);
     case TAGLOG_SETTINGS:
-        return state_set_settings(s, op->settings);
+        return set_settings(s, op->settings);
     }
     assert(false);
     return -ERR_INVAL;
 }
 
-/* ---- queries */
-
-const struct state_tag *state_tag(const struct state *s, struct str tag)
+int state_begin(const struct state *s, struct state *ret)
 {
-    return omap_get(s->tags, tag);
+    *ret = *s;
+    ret->owns_settings = false;
+    return layers_begin(&s->layers, &ret->layers);
 }
 
-const struct state_manifest *state_manifest(const struct state *s, const struct digest *d)
+void state_commit(struct state *s, struct state *change)
 {
-    char text[DIGEST_TEXT_MAX];
-
-    return omap_get(s->manifests, digest_text(d, text));
+    layers_commit(&s->layers, &change->layers);
+    s->dropped = change->dropped;
+    s->removed = change->removed;
+    s->tags = change->tags;
+    s->manifests = change->manifests;
+    s->incomplete = change->incomplete;
+    if (!change->owns_settings)
+        return;
+    settings_free(s->settings);
+    s->settings = STEAL(change->settings);
+    change->owns_settings = false;
 }
 
-static const struct state_blob *find_blob(const struct state *s, const struct digest *d)
+int state_apply(struct state *s, const struct taglog_op *op, bool incomplete, uint64_t seq,
+                int64_t ts)
 {
-    char text[DIGEST_TEXT_MAX];
+    struct state change;
+    int r = state_begin(s, &change);
 
-    return omap_get(s->blobs, digest_text(d, text));
-}
-
-bool state_readable(const struct state *s, const struct digest *d)
-{
-    const struct state_blob *b = find_blob(s, d);
-
-    return b && b->count > 0;
-}
-
-uint64_t state_link_u(const struct state *s, const struct digest *d)
-{
-    const struct state_blob *b = find_blob(s, d);
-
-    if (mutant("link-u"))
-        return 0;
-    return b ? last_unlink(s, b) : s->dropped;
-}
-
-bool state_ref_stands(const struct state *s, const struct state_manifest *m,
-                      const struct state_ref *ref)
-{
-    if (ref->kind == REF_MANIFEST)
-        return omap_get(s->manifests, ref->blob->digest) != NULL;
-    return ref_counts(s, m, ref);
-}
-
-size_t state_bytes(const struct state *s)
-{
-    return sizeof(*s) + settings_text(s->settings).len + s->value_bytes + omap_bytes(s->tags) +
-           omap_bytes(s->manifests) + omap_bytes(s->referrers) + omap_bytes(s->blobs);
-}
-
-int state_referrers(const struct state *s, struct str subject, struct str after,
-                    int (*fn)(const struct state_manifest *m, void *arg), void *arg)
-{
-    struct buf key auto_buf = BUF_INIT(REFERRER_KEY_MAX);
-    size_t prefix = subject.len + 1;
-    int r = 0;
-
-    referrer_key(&key, subject, after);
-    if (buf_err(&key) < 0)
-        return buf_err(&key);
-    for (struct omap_node *n = omap_after(s->referrers, buf_str(&key)); r == 0 && n;
-         n = omap_next(s->referrers, n)) {
-        if (!str_starts(omap_key(n), str_head(buf_str(&key), prefix)))
-            break;
-        r = fn(omap_value(n), arg);
-    }
+    if (r < 0)
+        return r;
+    r = state_change(&change, op, incomplete, seq, ts, NULL);
+    if (r == 0)
+        state_commit(s, &change);
+    state_done(&change);
     return r;
 }
 
-/* ---- loading */
+/* ---- the numbers of a checkpoint's head */
 
-int state_load_unlinked(struct state *s, struct str digest, uint64_t seq)
+void state_write_numbers(const struct state *s, struct jw *w)
 {
-    if (seq == 0 || omap_get(s->blobs, digest))
-        return -ERR_CORRUPT;
-    return unlink_blob(s, digest, seq);
+    jw_kint(w, "dropped", (int64_t)s->dropped);
+    jw_kint(w, "tags", (int64_t)s->tags);
+    jw_kint(w, "manifests", (int64_t)s->manifests);
+    if (s->settings) {
+        jw_key(w, "settings");
+        jw_raw(w, settings_text(s->settings));
+    }
 }
 
-int state_load_manifest(struct state *s, const struct taglog_op *op, uint64_t seq, int64_t ts)
+static bool read_number(const struct json *head, const char *key, uint64_t *ret)
 {
-    struct state_manifest *m;
+    int64_t v;
 
-    if (seq == 0 || ts < 0 || state_manifest(s, &op->digest))
-        return -ERR_CORRUPT;
-    return put_manifest(s, op, false, seq, ts, &m);
+    if (!json_get_int(head, key, &v) || v < 0)
+        return false;
+    *ret = (uint64_t)v;
+    return true;
 }
 
-int state_load_tag(struct state *s, struct str tag, struct str digest, uint64_t seq, int64_t ts)
+int state_read_numbers(struct state *s, const struct json *head, uint64_t seq)
 {
-    struct state_manifest *m = omap_get(s->manifests, digest);
+    const struct json *node = json_get(head, "settings");
+    struct settings *settings auto_settings = NULL;
+    int r = node ? settings_read(node, &settings, NULL) : 0;
 
-    if (!m || seq == 0 || ts < 0 || omap_get(s->tags, tag))
+    if (r < 0)
+        return r == -ERR_UNSUPPORTED ? -ERR_VERSION : r == -ERR_NOMEM ? r : -ERR_CORRUPT;
+    if (!read_number(head, "dropped", &s->dropped) || !read_number(head, "tags", &s->tags) ||
+        !read_number(head, "manifests", &s->manifests))
         return -ERR_CORRUPT;
-    return set_tag(s, tag, m, seq, ts);
+    /* Deletes are not in the state: take the position itself, which is never too low. */
+    s->removed = seq;
+    return set_settings(s, settings);
 }

@@ -170,6 +170,21 @@ bool table_bad(const struct table *t)
     return atomic_load_explicit(&t->bad, memory_order_relaxed);
 }
 
+void table_mark_bad(struct table *t)
+{
+    atomic_store(&t->bad, true);
+}
+
+bool table_part_bad(struct table_cache *c, const struct table_part *part)
+{
+    return cache_is_bad(c, part->sha.bytes);
+}
+
+void table_part_mended(struct table_cache *c, const struct table_part *part)
+{
+    cache_note_good(c, part->sha.bytes);
+}
+
 bool table_known_bad(const struct table *t)
 {
     for (size_t i = 0; i < t->count; i++)

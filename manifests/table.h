@@ -81,8 +81,11 @@ struct str table_inline(const struct table *t); /* empty: the parts are objects 
 uint64_t table_records(const struct table *t);
 size_t table_bytes(const struct table *t); /* memory, the cache not counted */
 bool table_bad(const struct table *t);     /* a part was found damaged or missing */
-/* Was this part found damaged by anyone who uses the cache? */
+void table_mark_bad(struct table *t);      /* for one whose records make no sense */
+/* Was a part of it found damaged or missing by anyone who uses the cache, and not mended since? */
 bool table_known_bad(const struct table *t);
+bool table_part_bad(struct table_cache *c, const struct table_part *part);
+void table_part_mended(struct table_cache *c, const struct table_part *part);
 
 /* ---- Reading. */
 struct block;
@@ -122,8 +125,8 @@ int table_pin_range(struct table *t, struct str from, struct str end, size_t rec
 /* ---- Writing. */
 typedef int (*table_emit_fn)(void *arg, const struct table_part *part, struct str bytes);
 /* The table that base (NULL: nothing) becomes by changes (key -> struct row). Parts in whose range
- * nothing changed are neither read nor written; every new one is given to emit, in order, unless it
- * lies inline. May block. */
+ * nothing changed are neither read nor written; every new one is given to emit (NULL: nobody), in
+ * order, unless it lies inline. May block. */
 int table_merge(const struct table_spec *spec, const struct table_limits *limits,
                 struct table *base, const struct omap *changes, table_emit_fn emit, void *arg,
                 struct table **ret, struct err_detail *detail) must_check;

@@ -56,7 +56,7 @@ static int flush_first(struct merge *m)
 {
     int e = 0;
 
-    if (m->first.len > 0)
+    if (m->first.len > 0 && m->emit)
         e = m->emit(m->arg, table_part(m->made, 0), buf_str(&m->first));
     buf_done(&m->first);
     return e;
@@ -99,7 +99,7 @@ static int end_part(struct merge *m)
     if (e == 0 && table_part_count(m->made) == 1) {
         m->first = m->part;
         m->part = BUF_INIT(TABLE_PART_BYTES);
-    } else if (e == 0) {
+    } else if (e == 0 && m->emit) {
         e = m->emit(m->arg, &p, buf_str(&m->part));
     }
     buf_clear(&m->part);

@@ -74,7 +74,9 @@ static int tags_list(struct req *r, enum waiting waiting)
     jw_kstr(&p.w, "name", req_target(r)->name);
     jw_key(&p.w, "tags");
     jw_begin(&p.w, '[');
-    e = n ? repo_tags(repo, buf_str(&last), n, add_name, &p, &more) : 0;
+    if (n > 0)
+        e = (waiting == NO_WAIT ? repo_tags_nowait : repo_tags)(repo, buf_str(&last), n, add_name,
+                                                                &p, &more);
     jw_end(&p.w, ']');
     jw_end(&p.w, '}');
     buf_addf(&path, "/v2/" STR_FMT "/tags/list", STR_ARG(req_target(r)->name));
@@ -135,8 +137,8 @@ static int visible_page(struct req *r, struct str last, size_t n, struct page *p
             e = -ERR_AGAIN;
             break;
         }
-        e = catalog_page(repos_catalog(req_app(r)->repos), buf_str(&from), CATALOG_LOOK_BATCH, look,
-                         &v, &rows);
+        e = (waiting == NO_WAIT ? catalog_page_nowait : catalog_page)(
+            repos_catalog(req_app(r)->repos), buf_str(&from), CATALOG_LOOK_BATCH, look, &v, &rows);
         buf_clear(&from);
         buf_add(&from, buf_str(&v.at));
         if (e >= 0)
@@ -168,10 +170,11 @@ static int catalog_list(struct req *r, enum waiting waiting)
     jw_begin(&p.w, '{');
     jw_key(&p.w, "repositories");
     jw_begin(&p.w, '[');
-    if (n && access_enabled(req_app(r)->access))
+    if (n > 0 && access_enabled(req_app(r)->access))
         e = visible_page(r, buf_str(&last), n, &p, waiting, &more);
-    else
-        e = n ? catalog_page(c, buf_str(&last), n, add_name, &p, &more) : 0;
+    else if (n > 0)
+        e = (waiting == NO_WAIT ? catalog_page_nowait : catalog_page)(c, buf_str(&last), n,
+                                                                      add_name, &p, &more);
     jw_end(&p.w, ']');
     jw_end(&p.w, '}');
     if (e == 0 && more)

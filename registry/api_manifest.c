@@ -11,10 +11,16 @@
 #define CACHE_BY_TAG "no-cache"
 
 /* ---- Reading. */
-static int find_manifest(struct repo *repo, const struct reference *ref, struct repo_manifest *ret)
+static int find_manifest(struct repo *repo, const struct reference *ref, enum waiting waiting,
+                         struct repo_manifest *ret)
 {
-    int e = ref->is_digest ? repo_manifest(repo, &ref->digest, ret) : repo_tag(repo, ref->tag, ret);
+    int e;
 
+    if (waiting == NO_WAIT)
+        e = ref->is_digest ? repo_manifest_nowait(repo, &ref->digest, ret)
+                           : repo_tag_nowait(repo, ref->tag, ret);
+    else
+        e = ref->is_digest ? repo_manifest(repo, &ref->digest, ret) : repo_tag(repo, ref->tag, ret);
     return e == -ERR_NOTFOUND && !repo_exists(repo) ? -ERR_NOREPO : e;
 }
 
@@ -27,11 +33,11 @@ static int read_manifest(struct req *r, const struct reference *ref, enum waitin
 
     if (e < 0)
         return e;
-    e = find_manifest(repo, ref, ret);
-    if (e == 0 || strict)
+    e = find_manifest(repo, ref, waiting, ret);
+    if (e == 0 || e == -ERR_AGAIN || strict)
         return e;
     e = api_confirm(r, repo, waiting);
-    return e < 0 ? e : find_manifest(repo, ref, ret);
+    return e < 0 ? e : find_manifest(repo, ref, waiting, ret);
 }
 
 static int answer_of(struct req *r, const struct repo_manifest *m, struct str body, bool by_tag,
@@ -300,8 +306,12 @@ static int delete_manifest(struct req *r, struct repo *repo, const struct digest
     struct repo_who who = api_who(r);
     struct repo_manifest m;
     char text[DIGEST_TEXT_MAX];
+    int e;
 
-    if (repo_manifest(repo, d, &m) == 0 && !taglog_if_holds(condition, digest_text(d, text))) {
+    e = repo_manifest(repo, d, &m);
+    if (e < 0 && e != -ERR_NOTFOUND)
+        return e;
+    if (e == 0 && !taglog_if_holds(condition, digest_text(d, text))) {
         *refusal = (struct repo_refusal){.present = true, .digest = *d};
         return err_set(req_detail(r), -ERR_CONDITION,
                        "the manifest is not what the condition asks for");

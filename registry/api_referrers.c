@@ -107,7 +107,7 @@ static int add_link(struct req *r, const struct filter *f, const char *last)
 }
 
 static int write_page(struct req *r, struct repo *repo, const struct digest *subject,
-                      const struct filter *f)
+                      const struct filter *f, enum waiting waiting)
 {
     /* One descriptor may pass the page alone: a manifest's annotations reach nearly its own
      * maximum. */
@@ -122,7 +122,10 @@ static int write_page(struct req *r, struct repo *repo, const struct digest *sub
         return err_set(req_detail(r), -ERR_INVAL, "last is malformed");
     buf_add(&body,
             STR("{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_OCI_INDEX "\",\"manifests\":["));
-    e = repo ? repo_referrers(repo, subject, buf_str(&after), add_referrer, &l) : 0;
+    e = 0;
+    if (repo)
+        e = (waiting == NO_WAIT ? repo_referrers_nowait
+                                : repo_referrers)(repo, subject, buf_str(&after), add_referrer, &l);
     if (e < 0)
         return e;
     buf_add(&body, STR("]}"));
@@ -149,7 +152,7 @@ static int referrers(struct req *r, enum waiting waiting)
         e = 0; /* an algorithm not served: nothing refers to it here */
     if (e == 0)
         e = filter_read(r, &filter);
-    return e < 0 ? e : write_page(r, repo, &subject, &filter);
+    return e < 0 ? e : write_page(r, repo, &subject, &filter, waiting);
 }
 
 int api_referrers_fast(struct req *r)

@@ -177,23 +177,26 @@ static int check_length(struct req *r, struct transfer *t)
 static int close_as(struct req *r, struct transfer *t)
 {
     struct repo *repo auto_repo = NULL;
+    uint64_t u;
     int e = api_fresh_repo(r, req_target(r)->name, MAY_WAIT, &repo);
 
-    if (e < 0)
-        return e;
-    return upload_close(t->upload, &t->digest, repo_link_u(repo, &t->digest), req_detail(r));
+    if (e == 0)
+        e = repo_link_u(repo, &t->digest, &u);
+    return e < 0 ? e : upload_close(t->upload, &t->digest, u, req_detail(r));
 }
 
 /* ---- POST. */
 static int link_mounted(struct req *r, const struct digest *d)
 {
     struct repo *to auto_repo = NULL;
+    uint64_t u;
     int e = api_fresh_repo(r, req_target(r)->name, MAY_WAIT, &to);
 
+    if (e == 0)
+        e = repo_link_u(to, d, &u);
     if (e < 0)
         return e;
-    return blob_link_create(req_app(r)->blobs, req_target(r)->name, d, repo_link_u(to, d),
-                            req_detail(r));
+    return blob_link_create(req_app(r)->blobs, req_target(r)->name, d, u, req_detail(r));
 }
 
 /* May the blob be read in `from` by this caller? */

@@ -57,9 +57,12 @@ static int sink_open(struct archive_import *in, struct sink *s)
 
 static int sink_close(struct archive_import *in, struct sink *s, const struct digest *d)
 {
+    uint64_t u;
     int e = repo_refresh(in->repo, in->detail);
 
-    return e < 0 ? e : upload_close(s->upload, d, repo_link_u(in->repo, d), in->detail);
+    if (e == 0)
+        e = repo_link_u(in->repo, d, &u);
+    return e < 0 ? e : upload_close(s->upload, d, u, in->detail);
 }
 
 int archive_store_held(struct archive_import *in, struct archive_file *f)

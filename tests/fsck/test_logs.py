@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import time
 
+import table
 from world import Fail, case
 
 APP = "team/app"
@@ -261,18 +263,38 @@ def checkpoint_flipped(w):
 @case
 def checkpoint_torn(w):
     w.cut(w.tables("tall")[0], 30)
-    w.only("damage", w.tables("tall")[0], "the sum does not hold")
+    w.only("damage", w.tables("tall")[0], "a part is malformed")
+
+
+@case
+def checkpoint_cut_in_its_head(w):
+    key = w.tables("tall")[0]
+    w.cut(key, len(table.split(w.path(key).read_bytes())[1]) + 30)
+    w.only("damage", key, "the sum does not hold")
+
+
+@case
+def checkpoint_of_an_older_encoder(w):
+    key = w.tables("tall")[0]
+    head = w.path(key).read_bytes().partition(b"\n")[0].replace(b'"encoder":2', b'"encoder":1')
+    w.write(key, table.summed(head[: head.rindex(b',"sum"')]))
+    w.only("warning", key, "another encoder")
+
+
+@case
+def part_nobody_names(w):
+    key = "repos/tall/_part/" + 64 * "a"
+    w.write(key, b"x")
+    w.clean()
+    os.utime(w.path(key), (time.time() - 90000, time.time() - 90000))
+    w.only("garbage", key, "belongs to no checkpoint")
 
 
 @case
 def checkpoint_of_another_state(w):
     """Well-formed, with a sum that holds: only replaying the log shows it."""
-    import hashlib
-
     key = w.tables("tall")[0]
-    text = w.path(key).read_bytes().replace(b'"t0"', b'"u0"')
-    head = text[: text.rindex(b',"sum"')]
-    w.write(key, head + b',"sum":"' + hashlib.sha256(head).hexdigest().encode() + b'"}')
+    w.write(key, table.head_changed(w.path(key).read_bytes(), b"tt2", b"ttz"))
     w.only("damage", key, "another state")
 
 

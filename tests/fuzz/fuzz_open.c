@@ -10,6 +10,7 @@
 #include "fuzz.h"
 #include "manifests/checkpoint.h"
 #include "manifests/repo.h"
+#include "manifests/state.h"
 
 #define NAME      STR("team/app")
 #define ENTRIES   6
@@ -54,6 +55,8 @@ static void make_table(void)
 {
     struct state *s auto_state = NULL;
     struct checkpoint_head head = {.repo = NAME, .seq = TABLE_AT, .ts = START_MS + TABLE_AT - 1};
+    struct table_cache *cache;
+    struct table_spec spec = {.prefix = STR("repos/team/app")};
     struct digest d;
 
     fuzz_need(state_new(&s), "state_new");
@@ -69,7 +72,11 @@ static void make_table(void)
     digest_of(DIGEST_SHA256, buf_str(&entries[TABLE_AT - 1]), &d);
     memcpy(head.hash, d.bytes, sizeof(head.hash));
     table = BUF_INIT(TABLE_MAX);
-    fuzz_need(checkpoint_encode(s, &head, &table), "checkpoint_encode");
+    fuzz_need(table_cache_new(1 << 16, &cache), "table_cache_new");
+    spec.cache = cache;
+    fuzz_need(state_encode(s, &head, &spec, NULL, NULL, &table, NULL, NULL), "state_encode");
+    state_freep(&s);
+    table_cache_free(cache);
 }
 
 static void setup(void)

@@ -24,42 +24,46 @@ static void check_canonical(const struct taglog_op *op)
     assert(taglog_encode(&again, &two) == 0 && str_eq(buf_str(&one), buf_str(&two)));
 }
 
-static int count_referrer(const struct state_manifest *m, void *arg)
+static int count_referrer(const struct state_referrer *m, void *arg)
 {
-    const struct state_manifest *wanted = arg;
+    const struct digest *wanted = arg;
 
-    return m == wanted;
+    return digest_eq(&m->digest, wanted);
 }
 
 static void check_put(const struct state *s, const struct taglog_op *op, uint64_t seq)
 {
-    const struct state_manifest *m = state_manifest(s, &op->digest);
+    struct hit hit auto_hit = {.value = STR_NONE};
+    struct state_manifest m;
+    struct digest subject, digest = op->digest;
 
-    assert(m && m->seq == seq && m->ref_count == op->ref_count && m->size == op->size);
-    for (size_t i = 0; i < op->tag_count; i++)
-        assert(state_tag(s, op->tags[i])->manifest == m);
-    for (size_t i = 0; i < op->ref_count; i++)
-        assert(op->refs[i].kind == REF_MANIFEST || state_readable(s, &op->refs[i].digest));
-    if (op->subject.len > 0) {
-        union {
-            const struct state_manifest *in;
-            void *out;
-        } arg = {m};
+    assert(state_manifest(s, &op->digest, &hit, &m) == 0);
+    assert(m.seq == seq && m.ref_count == op->ref_count && m.size == op->size);
+    for (size_t i = 0; i < op->tag_count; i++) {
+        struct hit tag auto_hit = {.value = STR_NONE};
+        struct state_tag t;
 
-        assert(state_referrers(s, op->subject, STR_NONE, count_referrer, arg.out) == 1);
+        assert(state_tag(s, op->tags[i], &tag, &t) == 0 && digest_eq(&t.digest, &op->digest));
     }
+    for (size_t i = 0; i < op->ref_count; i++)
+        assert(op->refs[i].kind == REF_MANIFEST || state_readable(s, &op->refs[i].digest) == 1);
+    if (op->subject.len > 0 && digest_parse(op->subject, &subject) == 0)
+        assert(state_referrers(s, &subject, NULL, count_referrer, &digest) == 1);
 }
 
 static void check_applied(const struct state *s, const struct taglog_op *op, uint64_t seq)
 {
+    uint64_t u;
+
     if (op->kind == TAGLOG_PUT)
         check_put(s, op, seq);
     if (op->kind == TAGLOG_DELETE)
-        assert(!state_manifest(s, &op->digest));
+        assert(state_has_manifest(s, &op->digest) == 0);
     if (op->kind == TAGLOG_UNLINK)
-        assert(!state_readable(s, &op->digest) && state_link_u(s, &op->digest) == seq);
+        assert(state_readable(s, &op->digest) == 0 && state_link_u(s, &op->digest, &u) == 0 &&
+               u == seq);
     if (op->kind == TAGLOG_DROP)
-        assert(omap_count(s->tags) == 0 && omap_count(s->manifests) == 0 && s->dropped == seq);
+        assert(s->tags == 0 && s->manifests == 0 && s->dropped == seq && s->layers.bytes == 0);
     if (op->kind == TAGLOG_DROP || op->kind == TAGLOG_DELETE || op->kind == TAGLOG_UNLINK)
         assert(s->removed == seq);
     state_check(s);

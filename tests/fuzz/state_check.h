@@ -1,13 +1,16 @@
-/* Invariants of a repository's state, whatever operations it comes from. */
-#ifndef STOWAGE_TESTS_STATE_CHECK_H
-#define STOWAGE_TESTS_STATE_CHECK_H
+/* What holds of every state, counted anew. */
+#ifndef STOWAGE_TESTS_FUZZ_STATE_CHECK_H
+#define STOWAGE_TESTS_FUZZ_STATE_CHECK_H
 
 #include "fuzz.h"
 #include "manifests/checkpoint.h"
+#include "manifests/state.h"
 
-/* Every tag stands on a manifest that is present, counts follow from refs. */
+/* Of a table for tests: nothing is stored. */
+const struct table_spec *state_check_spec(void);
+
 void state_check(const struct state *s);
-/* The checkpoint has the size foretold, and decoded it is the same state: equal bytes again. */
+/* Its checkpoint says the same again, to the byte. */
 void state_check_table(const struct state *s, const struct checkpoint_head *head);
 
 #endif

@@ -382,6 +382,7 @@ void request_close(struct request *rq)
 {
     const struct content *c = &world->contents[rq->session->content];
     struct err_detail why = {{0}};
+    uint64_t link_u;
     struct repo *r auto_repo = NULL;
     struct upload *u;
     int e = hold(rq, &u, &why);
@@ -399,7 +400,9 @@ void request_close(struct request *rq)
 
         rq->reached = true;
         rq->session->closed_small |= c->bytes.len <= BLOB_INLINE_MAX;
-        e = upload_close(u, d, repo_link_u(r, d), &why);
+        e = repo_link_u(r, d, &link_u);
+        if (e == 0)
+            e = upload_close(u, d, link_u, &why);
     }
     if (e < 0)
         note_error("close", e, &why);
@@ -439,12 +442,15 @@ void request_mount(struct request *rq)
 {
     const struct digest *d = world_blob(rq->op->blob);
     struct err_detail why = {{0}};
+    uint64_t link_u;
     int e;
     struct repo *r auto_repo = fresh_repo(rq, rq->repo, &e, &why);
 
     if (e == 0) {
         rq->reached = true;
-        e = blob_link_create(rq->site->blobs, world_repo(rq->repo), d, repo_link_u(r, d), &why);
+        e = repo_link_u(r, d, &link_u);
+        if (e == 0)
+            e = blob_link_create(rq->site->blobs, world_repo(rq->repo), d, link_u, &why);
     }
     if (e < 0)
         note_error("mount", e, &why);

@@ -108,6 +108,14 @@ struct repo *repo_of(struct site *s, const char *name)
     return r;
 }
 
+uint64_t link_u_of(struct repo *r, const struct digest *d)
+{
+    uint64_t u = 0;
+
+    assert_int_equal(repo_link_u(r, d, &u), 0);
+    return u;
+}
+
 void add_blob(struct site *s, const char *repo, const char *name)
 {
     struct digest d = digest_named(name);
@@ -115,7 +123,7 @@ void add_blob(struct site *s, const char *repo, const char *name)
 
     assert_int_equal(repo_refresh(r, NULL), 0);
     assert_int_equal(blob_create_inline(s->blobs, &d, str_of(name), NULL), 0);
-    assert_int_equal(blob_link_create(s->blobs, str_of(repo), &d, repo_link_u(r, &d), NULL), 0);
+    assert_int_equal(blob_link_create(s->blobs, str_of(repo), &d, link_u_of(r, &d), NULL), 0);
 }
 
 bool blob_readable(struct site *s, const char *repo, const char *name)

@@ -56,6 +56,7 @@ void site_close(struct site *s);
 struct repo *repo_of(struct site *s, const char *name);
 /* An upload as it ends: record and link. */
 void add_blob(struct site *s, const char *repo, const char *name);
+uint64_t link_u_of(struct repo *r, const struct digest *d); /* repo_link_u, which must not fail */
 bool blob_readable(struct site *s, const char *repo, const char *name);
 /* repo_put of a body under tags (NULL-ended, may be NULL); ret_missing may be NULL. */
 int put_body(struct site *s, const char *repo, struct str body, const char *const *tags,

@@ -87,6 +87,7 @@ static int finish(struct site *s, const char *id, size_t size, const struct dige
 {
     struct repo *repo auto_repo = NULL;
     struct upload *u;
+    uint64_t link_u;
     int r = upload_hold(s->p.uploads, REPO, IDENTITY, str_of(id), &u, NULL);
 
     if (r < 0)
@@ -97,7 +98,9 @@ static int finish(struct site *s, const char *id, size_t size, const struct dige
     if (r == 0)
         r = fresh(s, &repo);
     if (r == 0)
-        r = upload_close(u, d, repo_link_u(repo, d), NULL);
+        r = repo_link_u(repo, d, &link_u);
+    if (r == 0)
+        r = upload_close(u, d, link_u, NULL);
     upload_release(u);
     return r;
 }

@@ -339,7 +339,7 @@ static void push_and_unlink(unsigned index, void *arg)
         if (index % 4 == 0) {
             e = repo_unlink_blob(r, &one, &who, NULL);
             if (e == 0 || e == -ERR_NOTFOUND)
-                e = blob_link_create(sh->s.blobs, STR(REPO), &one, repo_link_u(r, &one), NULL);
+                e = blob_link_create(sh->s.blobs, STR(REPO), &one, link_u_of(r, &one), NULL);
             continue;
         }
         snprintf(salt, sizeof(salt), "%u-%u", index, i);

@@ -119,7 +119,7 @@ static void replace(struct store *store, const char *key, struct str bytes)
 /* Flips one bit in the middle. */
 static void damage(struct store *store, const char *key)
 {
-    struct buf bytes auto_buf = BUF_INIT(CHECKPOINT_BYTES_MAX);
+    struct buf bytes auto_buf = BUF_INIT(CHECKPOINT_HEAD_MAX);
 
     read_object(store, key, &bytes);
     bytes.at[bytes.len / 2] ^= 1;
@@ -267,7 +267,7 @@ static void test_foreign_checkpoint(void **state)
     tables_of(store, &tables);
     tables_of(other, &theirs);
     for (unsigned i = 0; i < tables.count; i++) {
-        struct buf bytes auto_buf = BUF_INIT(CHECKPOINT_BYTES_MAX);
+        struct buf bytes auto_buf = BUF_INIT(CHECKPOINT_HEAD_MAX);
 
         assert_string_equal(tables.at[i], theirs.at[i]);
         read_object(other, theirs.at[i], &bytes);
@@ -382,7 +382,7 @@ static void test_equal_bytes(void **state)
     (void)state;
     tables_of(store, &first);
     for (unsigned i = 0; i < first.count; i++) {
-        bytes[i] = BUF_INIT(CHECKPOINT_BYTES_MAX);
+        bytes[i] = BUF_INIT(CHECKPOINT_HEAD_MAX);
         read_object(store, first.at[i], &bytes[i]);
         remove_key(store, first.at[i]);
     }
@@ -396,7 +396,7 @@ static void test_equal_bytes(void **state)
     assert_true(again.count >= 1);
     for (unsigned i = 0; i < first.count; i++) {
         for (unsigned j = 0; j < again.count; j++) {
-            struct buf now auto_buf = BUF_INIT(CHECKPOINT_BYTES_MAX);
+            struct buf now auto_buf = BUF_INIT(CHECKPOINT_HEAD_MAX);
 
             if (strcmp(first.at[i], again.at[j]) != 0)
                 continue;

@@ -42,7 +42,7 @@ static void test_never_written(void **state)
     assert_int_equal(repo_tag(r, STR("t"), &m), -ERR_NOTFOUND);
     assert_int_equal(repo_manifest(r, &d, &m), -ERR_NOTFOUND);
     assert_int_equal(repo_blob(r, &d, &info, NULL), -ERR_NOTFOUND);
-    assert_int_equal(repo_link_u(r, &d), 0);
+    assert_int_equal(link_u_of(r, &d), 0);
     assert_int_equal(repo_tags(r, STR_NONE, 10, NULL, NULL, &more), 0);
     assert_false(more);
     repo_unref(r);
