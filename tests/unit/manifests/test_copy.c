@@ -158,7 +158,7 @@ static void test_dies_or_fails_at_any_call(void **state)
     uint64_t calls = copy_with(from, 0, FAILS);
 
     (void)state;
-    assert_true(calls > 60);
+    check(calls > 40, "%u calls", (unsigned)calls);
     for (uint64_t n = 1; n <= calls; n++) {
         copy_with(from, n, DIES);
         copy_with(from, n, FAILS);
