@@ -282,7 +282,7 @@ static void test_a_seen_link_ends_with_the_unlink(void **state)
     assert_false(blob_readable(&s, REPO, "one"));
     assert_int_equal(blob_link_create(s.blobs, STR(REPO), &one, 0, NULL), 0);
     assert_false(blob_readable(&s, REPO, "one")); /* an old number */
-    assert_int_equal(blob_link_create(s.blobs, STR(REPO), &one, repo_link_u(r, &one), NULL), 0);
+    assert_int_equal(blob_link_create(s.blobs, STR(REPO), &one, link_u_of(r, &one), NULL), 0);
     assert_true(blob_readable(&s, REPO, "one"));
     assert_true(blob_readable(&s, REPO, "one"));
     repo_unref(r);
