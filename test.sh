@@ -21,7 +21,7 @@ readonly FAULT_SECONDS_MAX=900 CLIENTS_SECONDS_MAX=1200 PROXY_SECONDS_MAX=900 GO
 readonly CONFORMANCE_SECONDS_MAX=1200 SELFTEST_SECONDS_MAX=300
 readonly S3_SECONDS_MAX=600
 readonly LOAD_SECONDS_MAX=480 FSCK_SECONDS_MAX=300 COPY_SECONDS_MAX=600 SOAK_SECONDS_MAX=400
-readonly EVENTS_SECONDS_MAX=900
+readonly EVENTS_SECONDS_MAX=900 SCALE_SECONDS_MAX=900
 # Beside the fuzzing itself: reading the corpus, replaying a crash.
 readonly FUZZ_SECONDS_BESIDE=60
 
@@ -214,6 +214,8 @@ all() {
     fi
     events_suite events build --full
     events_suite asan-events build-asan
+    suite scale "$SCALE_SECONDS_MAX" "$python" "$HERE/tests/scale/run.py" --stowage "$HERE/build/stowage" \
+        --tags 300000 --manifests 5000 --updates 8000
     meson_suite sim-all build sim-all
     meson_suite sim-mutants build sim-mutants
     clients

@@ -55,6 +55,7 @@ struct replica {
     uint64_t unwritten;     /* bytes of entries applied since a checkpoint was begun here */
     uint64_t base_seq;      /* position of the base, 0 none */
     bool freezing;          /* the frozen layer belongs to the task that writes a checkpoint */
+    bool table_pending;     /* what froze is not written yet, by choice */
     bool table_ready;       /* the task is to be submitted */
     struct cond table_over; /* it ended */
     struct table_writer *writer;
@@ -88,6 +89,8 @@ void replica_table_applied(struct replica *r, const struct objlog_entry *e, bool
 /* Holder, not locked: hands a checkpoint to the background; waits for the one before while too much
  * lies in memory. */
 void replica_table_submit(struct replica *r);
+/* Holder, not locked: the log's end was reached; what froze on the way is written. */
+void replica_table_replayed(struct replica *r);
 void replica_table_free(struct replica *r);
 /* Not locked: until none is being written. */
 void replica_table_wait(struct replica *r);

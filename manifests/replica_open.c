@@ -149,6 +149,7 @@ static int stand_at(struct replica *r, const struct checkpoint_head *head, struc
     memcpy(r->pos.hash, head->hash, sizeof(r->pos.hash));
     r->due = (struct due){.last = head->seq, .since = 0, .table = head->bytes};
     r->unwritten = 0;
+    r->table_pending = false;
     atomic_store(&r->bytes, sizeof(*r) + r->ops->bytes(r->self));
     mutex_unlock(&r->mu);
     return 0;
@@ -262,6 +263,7 @@ static int open_log(struct replica *r, uint64_t known, struct err_detail *detail
     known = hint.checkpoint > known ? hint.checkpoint : known;
     if (r->pos.seq < known)
         replica_set_readonly(r, "log.lost", known);
+    replica_table_replayed(r);
     return 0;
 }
 
@@ -318,6 +320,7 @@ static int close_state(struct replica *r)
         r->pos = (struct objlog_pos){.seq = 0};
         r->due = (struct due){.last = 0};
         r->unwritten = r->base_seq = 0;
+        r->table_pending = false;
         r->stuck = false;
     }
     mutex_unlock(&r->mu);

@@ -3,9 +3,10 @@
  * that are new, the head, the hint, and then puts the new table below in place of both. When that
  * fails, the frozen changes stay where they are, and the next due position takes them up.
  *
- * A replayed log passes many due positions whose checkpoints nobody needs: there one is made only
- * after as many bytes of entries as the table has, so that replaying stays linear, or when memory
- * asks for it. */
+ * A replayed log passes many due positions whose checkpoints nobody needs: there one is written
+ * only after as many bytes of entries as the table has, so that replaying stays linear, or when
+ * memory asks for it, or at the log's end. Until then the frozen changes take up those that follow,
+ * from one due position to the next. */
 #include "manifests/replica_internal.h"
 
 #include <assert.h>
@@ -54,6 +55,7 @@ static void unref(struct table_writer *w)
     if (atomic_fetch_sub(&w->refs, 1) > 1)
         return;
     let_go(w);
+    table_cache_free(w->cache);
     mutex_done(&w->mu);
     free(w);
 }
@@ -265,7 +267,7 @@ static struct table_writer *writer_of(struct replica *r)
         mutex_init(&w->mu);
         w->replica = r;
         w->store = node_store(r->node);
-        w->cache = r->cache;
+        w->cache = table_cache_ref(r->cache);
         memcpy(w->prefix, r->prefix, sizeof(w->prefix));
         memcpy(w->name, r->name, sizeof(w->name));
         w->more = BUF_INIT(MORE_MAX);
@@ -292,6 +294,15 @@ static void freeze(struct replica *r, const struct checkpoint_head *head, bool o
     w->base = w->changes->hides ? NULL : table_ref(r->layers->base);
     w->base_seq = r->base_seq;
     w->own = own;
+    r->table_pending = true;
+}
+
+/* Locked: what froze at the last due position is written. */
+static void begin(struct replica *r)
+{
+    if (!r->table_pending)
+        return;
+    r->table_pending = false;
     r->unwritten = 0;
     r->freezing = r->table_ready = true;
 }
@@ -310,9 +321,18 @@ void replica_table_applied(struct replica *r, const struct objlog_entry *e, bool
     if (!due_add(&r->due, e->raw.len))
         return;
     memcpy(head.hash, e->hash, sizeof(head.hash));
+    freeze(r, &head, own);
     if (own || r->unwritten >= head.bytes || overlays(r) > OVERLAYS_MAX)
-        freeze(r, &head, own);
+        begin(r);
     due_pass(&r->due, e->seq, head.bytes);
+}
+
+void replica_table_replayed(struct replica *r)
+{
+    mutex_lock(&r->mu);
+    begin(r);
+    mutex_unlock(&r->mu);
+    replica_table_submit(r);
 }
 
 void replica_table_wait(struct replica *r)
@@ -340,7 +360,7 @@ void replica_table_submit(struct replica *r)
     mutex_unlock(&r->mu);
     if (w && work_submit(r->background, &w->item) < 0) {
         mutex_lock(&r->mu);
-        r->freezing = false;
+        r->freezing = false; /* the next due position takes it up */
         mutex_unlock(&r->mu);
         unref(w);
         return;

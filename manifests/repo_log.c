@@ -53,8 +53,11 @@ static int load_ext(struct repo *r, struct decoded *p, struct err_detail *detail
 static int change(struct repo *r, struct state *next, const struct taglog_op *op, bool incomplete,
                   const struct objlog_entry *e, struct err_detail *detail)
 {
-    int err = state_change(next, op, incomplete, e->seq, e->ts, detail);
+    struct pins pins auto_pins = {.at = NULL};
+    int err;
 
+    state_fetch(next, op, &pins);
+    err = state_change(next, op, incomplete, e->seq, e->ts, detail);
     if (err != -ERR_CORRUPT)
         return err == -ERR_NOTFOUND ? -ERR_UNAVAIL : err;
     replica_note_bad(r->replica);

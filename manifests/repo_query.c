@@ -33,19 +33,18 @@ static int hold(struct repo *r, struct repo_asking *a, const struct state_key *k
                 size_t range_of, struct err_detail *detail)
 {
     struct table *base auto_table = replica_base(r->replica);
-    int e = 0;
+    struct str *list auto_free = calloc(count ? count : 1, sizeof(*list));
 
     if (!base)
         return 0; /* it changed meanwhile */
+    if (!list)
+        return -ERR_NOMEM;
     if (count == 0)
         return table_pin_range(base, state_key_str(&keys[0]), state_key_str(&keys[1]), range_of,
                                &a->pins, detail);
-    for (size_t i = 0; e == 0 && i < count; i++) {
-        struct str key = state_key_str(&keys[i]);
-
-        e = table_pin(base, &key, 1, &a->pins, detail);
-    }
-    return e;
+    for (size_t i = 0; i < count; i++)
+        list[i] = state_key_str(&keys[i]);
+    return table_pin(base, list, count, &a->pins, detail);
 }
 
 static int ask_again(struct repo *r, struct repo_asking *a, int e, const struct state_key *keys,

@@ -503,6 +503,37 @@ int state_change(struct state *s, const struct taglog_op *op, bool incomplete, u
     return -ERR_INVAL;
 }
 
+#define FETCH_MAX 1024 /* records of one operation that are asked for together */
+
+void state_fetch(const struct state *s, const struct taglog_op *op, struct pins *pins)
+{
+    struct state_key *keys auto_free = NULL;
+    struct str list[FETCH_MAX];
+    size_t n = 0;
+
+    if (!s->layers.base || !table_far(s->layers.base))
+        return;
+    keys = calloc(FETCH_MAX, sizeof(*keys));
+    if (!keys)
+        return;
+    if (op->kind == TAGLOG_PUT || op->kind == TAGLOG_DELETE)
+        state_key_manifest(&keys[n++], &op->digest);
+    if (op->kind == TAGLOG_UNLINK)
+        state_key_blob(&keys[n++], &op->digest);
+    for (size_t i = 0; i < op->tag_count && n < FETCH_MAX; i++)
+        state_key_tag(&keys[n++], op->tags[i]);
+    for (size_t i = 0; i < op->set_count && n + 1 < FETCH_MAX; i++) {
+        state_key_tag(&keys[n++], op->sets[i].tag);
+        if (!op->sets[i].remove)
+            state_key_manifest(&keys[n++], &op->sets[i].digest);
+    }
+    for (size_t i = 0; i < op->ref_count && n < FETCH_MAX; i++)
+        state_key_blob(&keys[n++], &op->refs[i].digest);
+    for (size_t i = 0; i < n; i++)
+        list[i] = state_key_str(&keys[i]);
+    (void)!table_pin(s->layers.base, list, n, pins, NULL);
+}
+
 int state_begin(const struct state *s, struct state *ret)
 {
     *ret = *s;

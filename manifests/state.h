@@ -46,6 +46,9 @@ int state_begin(const struct state *s, struct state *ret) must_check;
 int state_change(struct state *change, const struct taglog_op *op, bool incomplete, uint64_t seq,
                  int64_t ts, struct err_detail *detail) must_check;
 void state_commit(struct state *s, struct state *change); /* change is done with */
+/* Before state_change: reads what the operation asks for side by side, where that is worth it, and
+ * holds it. Best effort. */
+void state_fetch(const struct state *change, const struct taglog_op *op, struct pins *pins);
 /* All three, for a state of one's own. */
 int state_apply(struct state *s, const struct taglog_op *op, bool incomplete, uint64_t seq,
                 int64_t ts) must_check;

@@ -165,6 +165,11 @@ size_t table_bytes(const struct table *t)
     return sizeof(*t) + t->prefix.cap + t->cap * sizeof(*t->parts) + t->key_bytes + t->at_hand.cap;
 }
 
+bool table_far(const struct table *t)
+{
+    return t->at_hand.len == 0 && !store_has_files(t->store);
+}
+
 bool table_bad(const struct table *t)
 {
     return atomic_load_explicit(&t->bad, memory_order_relaxed);
@@ -279,7 +284,7 @@ static int index_load(struct table *t, size_t part, bool wait, struct block **re
 
 /* ---- pins */
 
-static int pins_add(struct pins *p, struct block *b)
+int pins_add(struct pins *p, struct block *b)
 {
     if (p->count == p->cap) {
         size_t cap = p->cap ? 2 * p->cap : 8;
@@ -358,8 +363,7 @@ static int stand(struct table_cursor *c, uint32_t in_block)
     return 1;
 }
 
-/* The first part whose last key is not smaller. */
-static size_t part_of(const struct table *t, struct str key)
+size_t table_part_of(const struct table *t, struct str key)
 {
     size_t low = 0, high = t->count;
 
@@ -376,7 +380,7 @@ static size_t part_of(const struct table *t, struct str key)
 
 int table_seek(struct table_cursor *c, struct str key)
 {
-    size_t part = part_of(c->table, key);
+    size_t part = table_part_of(c->table, key);
     uint32_t at;
     int e;
 
@@ -417,20 +421,6 @@ int table_next(struct table_cursor *c)
 }
 
 /* ---- holding */
-
-int table_pin(struct table *t, const struct str *keys, size_t count, struct pins *pins,
-              struct err_detail *detail)
-{
-    int e = 0;
-
-    for (size_t i = 0; e >= 0 && i < count; i++) {
-        struct table_cursor c auto_table_cursor = {
-            .table = t, .wait = true, .pins = pins, .detail = detail};
-
-        e = table_seek(&c, keys[i]);
-    }
-    return e < 0 ? e : 0;
-}
 
 int table_pin_range(struct table *t, struct str from, struct str end, size_t records,
                     struct pins *pins, struct err_detail *detail)

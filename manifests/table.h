@@ -49,7 +49,8 @@ static inline struct str row_value(const struct row *r)
 /* ---- The cache. */
 struct table_cache;
 int table_cache_new(size_t bytes_max, struct table_cache **ret) must_check;
-void table_cache_free(struct table_cache *c); /* no block may be in use */
+struct table_cache *table_cache_ref(struct table_cache *c);
+void table_cache_free(struct table_cache *c); /* a reference; with the last no block is in use */
 size_t table_cache_bytes(struct table_cache *c);
 
 /* ---- Tables. */
@@ -116,6 +117,7 @@ int table_seek(struct table_cursor *c, struct str key) must_check;
 int table_next(struct table_cursor *c) must_check; /* after a 1 */
 
 /* Holds the blocks in which the keys are or would be; those to be read are read side by side. */
+bool table_far(const struct table *t); /* each read is a request: worth reading side by side */
 int table_pin(struct table *t, const struct str *keys, size_t count, struct pins *pins,
               struct err_detail *detail) must_check;
 /* Holds the blocks of about so many records from a key on, of those below end (empty: all). */

@@ -12,6 +12,7 @@
 #define BAD_MAX   256 /* parts remembered as damaged; the oldest is forgotten */
 
 struct table_cache {
+    atomic_uint refs;
     size_t bytes_max;
     struct mutex mu; /* guards all below */
     struct block *buckets[BUCKETS];
@@ -28,9 +29,16 @@ int table_cache_new(size_t bytes_max, struct table_cache **ret)
     if (!c)
         return -ERR_NOMEM;
     c->bytes_max = bytes_max;
+    atomic_init(&c->refs, 1);
     mutex_init(&c->mu);
     *ret = c;
     return 0;
+}
+
+struct table_cache *table_cache_ref(struct table_cache *c)
+{
+    atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+    return c;
 }
 
 /* ---- blocks */
@@ -191,7 +199,7 @@ size_t table_cache_bytes(struct table_cache *c)
 
 void table_cache_free(struct table_cache *c)
 {
-    if (!c)
+    if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
         return;
     while (c->newest) {
         assert(atomic_load(&c->newest->refs) == 1);

@@ -1,5 +1,6 @@
 /* Inside of tables; included by table*.c only. table_block.c: the format of blocks and parts;
- * table_cache.c: blocks in memory; table.c: tables and cursors; table_merge.c: new ones. */
+ * table_cache.c: blocks in memory; table.c: tables and cursors; table_pin.c: holding many blocks;
+ * table_merge.c: new tables. */
 #ifndef STOWAGE_MANIFESTS_TABLE_INTERNAL_H
 #define STOWAGE_MANIFESTS_TABLE_INTERNAL_H
 
@@ -78,6 +79,9 @@ struct table {
 int table_read(struct table *t, size_t part, uint64_t offset, uint64_t len, struct buf *out,
                struct err_detail *detail) must_check;
 int table_damaged(struct table *t, size_t part, struct err_detail *detail, const char *what);
+/* The first part whose last key is not smaller; the number of parts: there is none. */
+size_t table_part_of(const struct table *t, struct str key);
+int pins_add(struct pins *p, struct block *b) must_check; /* takes a reference of its own */
 /* What a part is read from: its object's key. */
 void table_part_key(const struct table *t, size_t part, struct buf *out);
 

@@ -67,7 +67,7 @@ def n_and_last(t):
     for query, wanted in (
         ("?n=1", tags[:1]), ("?n=10", tags[:10]), ("?n=20", tags), ("?n=21", tags), ("?n=0", []),
         ("?n=5&last=t03", tags[4:9]), ("?last=t09", tags[10:]), ("?last=t09x", tags[10:]),
-        ("?last=", tags), ("?last=zzz", []), ("?last=A", tags), ("?n=3&last=t18", tags[19:]),
+        ("?last=", tags), ("?last=zzz", []), ("?last=" + 900 * "t", []), ("?last=" + "s" * 900, tags), ("?last=A", tags), ("?n=3&last=t18", tags[19:]),
         ("?n=2&last=t035", tags[4:6]), ("?last=t19", []), ("?n=1000000000", tags),
     ):
         t.eq(listed(query), wanted, f"tags/list{query}")
