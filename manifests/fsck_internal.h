@@ -11,6 +11,7 @@
 #include "manifests/checkpoint.h"
 #include "manifests/fsck.h"
 #include "manifests/name.h"
+#include "manifests/state.h"
 
 #define FSCK_YOUNG_MS (600 * 1000LL) /* what is younger may still be in the making */
 #define FSCK_TOLD_MAX 10000          /* keys remembered as told */

@@ -14,42 +14,63 @@ struct rules {
     const struct state *state;
 };
 
-static const struct state_manifest *on_tag(const struct rules *r, struct str tag)
+/* What a tag is on: 1, 0 nothing; -1: it cannot be read now, and nothing is said. */
+static int on_tag(const struct rules *r, struct str tag, struct digest *ret)
 {
-    const struct state_tag *t = state_tag(r->state, tag);
+    struct hit hit auto_hit = {.value = STR_NONE};
+    struct state_tag t;
+    int e = state_tag(r->state, tag, &hit, &t);
 
-    return t ? t->manifest : NULL;
+    if (e == 0)
+        *ret = t.digest;
+    return e == 0 ? 1 : e == -ERR_NOTFOUND ? 0 : -1;
 }
 
+/* current NULL: nothing. */
 static void check_condition(const struct rules *r, const struct taglog_if *condition,
-                            const struct state_manifest *current, struct str what)
+                            const struct digest *current, struct str what)
 {
-    if (!taglog_if_holds(condition, current ? current->text : STR_NONE))
+    char text[DIGEST_TEXT_MAX];
+
+    if (!taglog_if_holds(condition, current ? digest_text(current, text) : STR_NONE))
         fsck_say(r->f, FSCK_DAMAGE, r->key, meaning, "changes " STR_FMT " against its condition",
                  STR_ARG(what));
 }
 
 /* wanted NULL: removed. */
-static void check_immutable(const struct rules *r, struct str tag, const struct digest *wanted)
+static void check_immutable(const struct rules *r, struct str tag, const struct digest *current,
+                            const struct digest *wanted)
 {
-    const struct state_manifest *current = on_tag(r, tag);
-
-    if (current && settings_immutable(r->state->settings, tag) &&
-        !(wanted && digest_eq(&current->digest, wanted)))
+    if (settings_immutable(r->state->settings, tag) && !(wanted && digest_eq(current, wanted)))
         fsck_say(r->f, FSCK_DAMAGE, r->key, meaning, "changes the immutable tag " STR_FMT,
                  STR_ARG(tag));
+}
+
+static void check_tag(const struct rules *r, struct str tag, const struct digest *wanted,
+                      const struct taglog_if *condition)
+{
+    struct digest on;
+    int there = on_tag(r, tag, &on);
+
+    if (there < 0)
+        return;
+    if (there > 0)
+        check_immutable(r, tag, &on, wanted);
+    check_condition(r, condition, there > 0 ? &on : NULL, tag);
 }
 
 static void check_put(const struct rules *r, const struct taglog_op *op)
 {
     char text[DIGEST_TEXT_MAX];
+    int there;
 
-    for (size_t i = 0; i < op->tag_count; i++) {
-        check_immutable(r, op->tags[i], &op->digest);
-        check_condition(r, op->condition, on_tag(r, op->tags[i]), op->tags[i]);
-    }
-    if (op->tag_count == 0)
-        check_condition(r, op->condition, state_manifest(r->state, &op->digest),
+    for (size_t i = 0; i < op->tag_count; i++)
+        check_tag(r, op->tags[i], &op->digest, op->condition);
+    if (op->tag_count > 0)
+        return;
+    there = state_has_manifest(r->state, &op->digest);
+    if (there >= 0)
+        check_condition(r, op->condition, there > 0 ? &op->digest : NULL,
                         digest_text(&op->digest, text));
 }
 
@@ -58,16 +79,24 @@ static void check_sets(const struct rules *r, const struct taglog_op *op)
     for (size_t i = 0; i < op->set_count; i++) {
         const struct taglog_set *set = &op->sets[i];
 
-        check_immutable(r, set->tag, set->remove ? NULL : &set->digest);
-        check_condition(r, set->condition, on_tag(r, set->tag), set->tag);
+        check_tag(r, set->tag, set->remove ? NULL : &set->digest, set->condition);
     }
+}
+
+static int loses_tag(struct str tag, void *arg)
+{
+    const struct rules *r = arg;
+    struct digest on;
+
+    if (on_tag(r, tag, &on) > 0)
+        check_immutable(r, tag, &on, NULL);
+    return 0;
 }
 
 void fsck_check_rules(struct fsck *f, struct str key, const struct state *s,
                       const struct taglog_op *op)
 {
     struct rules r = {f, key, s};
-    const struct state_manifest *m;
 
     switch (op->kind) {
     case TAGLOG_PUT:
@@ -77,9 +106,7 @@ void fsck_check_rules(struct fsck *f, struct str key, const struct state *s,
         check_sets(&r, op);
         break;
     case TAGLOG_DELETE:
-        m = state_manifest(s, &op->digest);
-        for (const struct state_tag *t = m ? m->tags : NULL; t; t = t->next)
-            check_immutable(&r, t->name, NULL);
+        (void)!state_tags_of(s, &op->digest, loses_tag, &r);
         break;
     case TAGLOG_UNLINK:
     case TAGLOG_DROP:
