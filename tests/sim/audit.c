@@ -430,7 +430,7 @@ void audit_put(struct str key, struct str bytes)
     struct json_doc *doc auto_json = NULL;
     int64_t head = 0;
 
-    if (memmem(key.at, key.len, "/_part/", 7)) { /* B23: with the bytes that its name says */
+    if (memmem(key.at, key.len, "/_part/", 7)) { /* B26: with the bytes that its name says */
         char hex[DIGEST_TEXT_MAX];
         struct digest d;
 
