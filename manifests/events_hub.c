@@ -129,7 +129,9 @@ static int see_marker(struct str key, const struct store_info *info, void *arg)
         return buf_err(&l->after);
     a = find(l->ev, name);
     if (a && a->bucket >= l->ev->window) {
+        mutex_lock(&l->ev->mu);
         a->bucket = bucket > a->bucket ? bucket : a->bucket;
+        mutex_unlock(&l->ev->mu);
     } else {
         buf_add(&l->names, str_make(&name.len, sizeof(name.len)));
         buf_add(&l->names, name);

@@ -13,13 +13,12 @@
 #define MARKER_MAX 4096
 #define CHANGES    "changes/"
 
-/* A repository that may change soon, or did lately. Of the hub's thread but for `head` and the
- * lists, which mu guards. */
+/* A repository that may change soon, or did lately. Written by the hub's thread alone, under mu. */
 struct active {
-    struct active *newer, *older; /* by last change, guarded by mu */
-    uint64_t head;                /* all entries up to it were noticed; guarded by mu */
-    uint64_t noticed;             /* behind its last notice, 0: none; guarded by mu */
-    unsigned pins;                /* readers of it alone; guarded by mu */
+    struct active *newer, *older; /* by last change */
+    uint64_t head;                /* all entries up to it were noticed */
+    uint64_t noticed;             /* behind its last notice, 0: none */
+    unsigned pins;                /* readers of it alone */
     int64_t bucket;               /* newest one with a marker; 0: none, only pinned */
     uint8_t id[EVENT_REPO_BYTES];
     size_t len;

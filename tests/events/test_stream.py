@@ -138,8 +138,11 @@ def node_of_the_follower_killed_again_and_again(w):
 def replays_are_equal(w):
     a, b = two_nodes(w)
     pushers = Pushers(a, NAMES, count=3, size=10)
-    time.sleep(1)
-    _, middle = poll_all(b.client, n=50)
+    end = time.monotonic() + 30
+    while len(committed(w.folder("a"))) < 60 and time.monotonic() < end:
+        time.sleep(0.1)
+    _, _, body = b.client.ask("GET", "/v2/_stowage/events?n=30")
+    middle = json.loads(body)["cursor"]
     time.sleep(0.5)
     pushers.end()
     time.sleep(1.5)  # both have seen all
