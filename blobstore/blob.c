@@ -17,7 +17,6 @@
 
 #define BLOB_CACHE_SLOTS 4096u
 #define BLOB_VERSION     1
-#define BLOB_GENERATION  0u    /* of new records: no digest is ever condemned here */
 #define BLOB_TRIES_MAX   5     /* of one idempotent create */
 #define BLOB_SEND_MS     20000 /* after its first try nothing is sent later than this */
 #define BLOB_PAUSE_MS    20    /* before the second try; then four times as long each */
@@ -25,7 +24,6 @@
 #define BLOB_LINKS_BATCH 64u /* links asked for at once */
 #define BLOB_LINK_SLOTS  4096
 #define BLOB_LINK_MS     600000
-#define BLOB_LINKS_PAGE  64u /* links of one listing */
 
 struct cache_slot {
     struct digest digest;
@@ -731,75 +729,6 @@ int blob_links_exist(struct blobs *b, struct str repo, const struct digest *dige
         size_t n = count - at < BLOB_LINKS_BATCH ? count - at : BLOB_LINKS_BATCH;
 
         r = exist_batch(b, repo, digests + at, u + at, n, ret_found + at, detail);
-    }
-    return r;
-}
-
-/* One page of a listing, copied so that the callback may use the store. */
-struct link_page {
-    struct buf keys; /* each followed by a zero byte */
-    unsigned count;
-};
-
-static int page_add(struct str key, const struct store_info *info, void *arg)
-{
-    struct link_page *page = arg;
-
-    (void)info;
-    buf_add(&page->keys, key);
-    buf_addc(&page->keys, 0);
-    page->count++;
-    return buf_err(&page->keys);
-}
-
-static int each_of_page(const struct link_page *page, int (*fn)(struct str, uint64_t, void *),
-                        void *arg)
-{
-    struct str rest = buf_str(&page->keys);
-    int r = 0;
-
-    for (unsigned i = 0; r == 0 && i < page->count; i++) {
-        struct buf repo auto_buf = BUF_INIT(STORE_KEY_MAX);
-        struct str key = str_of(rest.at);
-        uint64_t u;
-
-        rest = str_skip(rest, key.len + 1);
-        if (keys_link_parse(key, &repo, &u))
-            r = fn(buf_str(&repo), u, arg);
-    }
-    return r;
-}
-
-int blob_each_link(struct blobs *b, const struct digest *d,
-                   int (*fn)(struct str repo, uint64_t u, void *arg), void *arg,
-                   struct err_detail *detail)
-{
-    struct buf prefix auto_buf = BUF_INIT(STORE_KEY_MAX);
-    struct buf after auto_buf = BUF_INIT(STORE_KEY_MAX);
-    unsigned seen = 0, got = BLOB_LINKS_PAGE;
-    int r = 0;
-
-    assert(b && d && fn);
-    keys_links_of(&prefix, d, BLOB_GENERATION);
-    while (r == 0 && got == BLOB_LINKS_PAGE && seen < BLOB_MOUNT_SCAN_MAX) {
-        struct buf keys auto_buf = BUF_INIT(BLOB_LINKS_PAGE * (STORE_KEY_MAX + 1));
-        struct link_page page = {.keys = keys};
-
-        r = store_list(store_of(b), buf_str(&prefix), buf_str(&after), BLOB_LINKS_PAGE, page_add,
-                       &page, detail);
-        keys = page.keys;
-        if (r == 0)
-            r = each_of_page(&page, fn, arg);
-        got = page.count;
-        seen += got;
-        if (got > 0) { /* the last key is where the next page starts */
-            size_t start = keys.len - 1;
-
-            while (start > 0 && keys.at[start - 1] != 0)
-                start--;
-            buf_clear(&after);
-            buf_add(&after, str_make(keys.at + start, keys.len - 1 - start));
-        }
     }
     return r;
 }

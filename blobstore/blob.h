@@ -12,6 +12,7 @@
 #define BLOB_MANIFEST_MAX (4u << 20)  /* manifests always do */
 #define BLOB_HEADER_MAX   256         /* bytes of a record's header line */
 #define BLOB_DATA_ID_MAX  128
+#define BLOB_GENERATION   0u /* of new records: no digest is ever condemned here */
 
 struct blobs; /* per node: bounded cache of record headers */
 int blobs_new(struct node *n, struct blobs **ret) must_check;
