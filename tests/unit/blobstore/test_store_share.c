@@ -13,7 +13,7 @@
 
 #define WRITERS   48
 #define ROUNDS    4
-#define SYNC_MS   5
+#define SYNC_MS   25
 #define CALLS_MAX 4096
 #define SELDOM    5 /* times in one case: the machine may take long over it */
 
