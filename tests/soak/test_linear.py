@@ -57,8 +57,8 @@ def history(rng, count, clients):
     steps, value, free = [], None, [0.0] * clients
     for n in range(count):
         who = min(range(clients), key=lambda c: free[c])
-        at = free[who] + rng.random()
-        steps.append([free[who] + 0.01, at, at + rng.random(), n])
+        at = free[who] + 0.01 + rng.random()
+        steps.append([free[who] + 0.005, at, at + rng.random(), n])
         free[who] = at + 2
     out = []
     for call, _, back, n in sorted(steps, key=lambda s: s[1]):
