@@ -150,8 +150,8 @@ def updates(server, root, bodies, args):
 def until_fresh(server, root, bodies, args):
     """Commits until a checkpoint is new; then the server ends."""
     seq, load = head_of(root)["seq"], Load(server, bodies, args.tags)
-    for seed in range(100, 500):
-        load.run(BIG, 200, seed)
+    for seed in range(100, 2000):
+        load.run(BIG, 40, seed)
         if head_of(root)["seq"] > seq:
             break
     time.sleep(1)
