@@ -280,26 +280,13 @@ static void adapt_flush(struct req *r)
     r->flushed_ns = now;
 }
 
-/* How much fill holds when it is handed over: up to a multiple of flush_at in the body. So pieces
- * lie at natural boundaries and the page cache keeps the file in fewer parts: about a tenth less
- * CPU to write it, and to send it later. */
-static size_t fill_goal(const struct req *r)
-{
-    size_t goal = r->flush_at - (size_t)(r->fill_at % r->flush_at);
-
-    while (goal < r->fill.len)
-        goal += r->flush_at;
-    return goal;
-}
-
 enum MHD_Result body_stream(struct req *r, const char *data, size_t *size)
 {
-    size_t goal = fill_goal(r), now;
     bool running;
 
     mutex_lock(&r->mu);
     running = r->running;
-    if (running && r->fill.len + *size > goal) {
+    if (running && r->fill.len + *size > r->flush_at) {
         r->suspended = true;
         MHD_suspend_connection(r->conn); /* consumes nothing; comes again after the job */
         mutex_unlock(&r->mu);
@@ -313,20 +300,15 @@ enum MHD_Result body_stream(struct req *r, const char *data, size_t *size)
         *size = 0;
         return MHD_YES;
     }
-    now = goal - r->fill.len < *size ? goal - r->fill.len : *size;
-    buf_add(&r->fill, str_make(data, now));
+    buf_add(&r->fill, str_make(data, *size));
     if (buf_err(&r->fill))
         return MHD_NO;
-    if (!running && r->fill.len == goal) {
-        swap_buffers(r);
-        r->fill_at += goal;
-        adapt_flush(r);
-        start_job(r, JOB_DATA, false);
-        buf_add(&r->fill, str_make(data + now, *size - now));
-        if (buf_err(&r->fill))
-            return MHD_NO;
-    }
     *size = 0;
+    if (running || r->fill.len < r->flush_at)
+        return MHD_YES;
+    swap_buffers(r);
+    adapt_flush(r);
+    start_job(r, JOB_DATA, false);
     return MHD_YES;
 }
 

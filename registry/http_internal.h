@@ -69,8 +69,7 @@ struct req {
     struct buf fill, drain; /* stream: filled by the event thread, drained by the job */
     bool running, suspended, gone, begun, ended;
     int stream_err;
-    size_t flush_at;  /* a power of two */
-    uint64_t fill_at; /* where in the body fill begins */
+    size_t flush_at;
     int64_t flushed_ns;
 
     /* Not cleared when the request is made. */

@@ -16,7 +16,7 @@ START_SECONDS_MAX = 20
 STOP_SECONDS_MAX = 20
 LOG_CHARS_MAX = 65536
 BLOB_BYTES = 256 * 2**20
-# Written as our store writes a blob: the page cache keeps a file in parts of the size it was written
+# Written in pieces near to those of our store: the page cache keeps a file in parts of the size it was written
 # in, and sendfile of parts of 8 KiB costs half as much again.
 BLOB_PIECE_BYTES = 256 * 2**10
 
