@@ -25,9 +25,9 @@ int api_moment(struct req *r, struct moment *ret)
     return e < 0 ? e : 1;
 }
 
-int api_may(struct req *r, enum action action, struct str repo)
+int api_may(struct req *r, enum action action, struct str repo, struct str tag)
 {
-    int e = admit_may(r, action, repo, STR_NONE);
+    int e = admit_may(r, action, repo, tag);
     struct err_detail reason = *req_detail(r);
 
     return e == -ERR_DENIED
@@ -45,7 +45,7 @@ int api_past_repo(struct req *r, enum waiting waiting, struct repo **ret)
         return e;
     if (waiting == NO_WAIT)
         return -ERR_AGAIN;
-    e = api_may(r, ACTION_HISTORY, name);
+    e = api_may(r, ACTION_HISTORY, name, STR_NONE);
     if (e == 0)
         e = views_repo(req_app(r)->views, name, &m, ret, req_detail(r));
     return e < 0 ? e : 1;

@@ -22,7 +22,7 @@ int api_read_repo(struct req *r, enum waiting waiting, struct repo **ret,
                   bool *ret_strict) must_check;
 int api_confirm(struct req *r, struct repo *repo, enum waiting waiting) must_check;
 /* A right besides the route's: 0, or the refusal to answer. */
-int api_may(struct req *r, enum action action, struct str repo) must_check;
+int api_may(struct req *r, enum action action, struct str repo, struct str tag) must_check;
 /* 1 with a view, for which there is a right of its own, when the request asks for the past
  * (api_moment); 0: it does not. What is said of a view stays true, and api_add_past says so. */
 int api_past_repo(struct req *r, enum waiting waiting, struct repo **ret) must_check;

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "base/json.h"
-#include "registry/admit.h"
 #include "registry/api.h"
 #include "registry/api_common.h"
 
@@ -136,12 +135,7 @@ static int may_set(struct req *r, const struct release *l)
     for (size_t i = 0; e == 0 && i < l->count; i++) {
         enum action action = l->sets[i].remove ? ACTION_DELETE : ACTION_PUSH;
 
-        e = admit_may(r, action, name, l->sets[i].tag);
-        if (e == -ERR_DENIED) {
-            struct err_detail why = *req_detail(r);
-
-            e = admit_refuse(r, action, name, why.text);
-        }
+        e = api_may(r, action, name, l->sets[i].tag);
     }
     return e;
 }

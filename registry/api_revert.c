@@ -189,18 +189,26 @@ static bool query_flag(struct req *r, const char *name)
     return req_query(r, name, 0, false, &text) == 0 && !str_eq(buf_str(&text), STR("false"));
 }
 
-/* A whole repository also loses what was pushed since. */
-static int check_rights(struct req *r, bool whole)
+/* A tag is moved, or removed if it was not there; a whole repository also loses what was pushed
+ * since. */
+static int check_rights(struct req *r, struct str tag)
 {
+    static const enum action needed[] = {ACTION_HISTORY, ACTION_PUSH, ACTION_DELETE};
     const struct app *app = req_app(r);
     struct str name = req_target(r)->name;
-    int e = api_may(r, ACTION_HISTORY, name);
 
-    if (e == 0 && whole)
-        e = api_may(r, ACTION_DELETE, name);
-    if (e == 0 && whole && (app->refuse.manifest_delete || app->refuse.tag_delete))
-        e = err_set(req_detail(r), -ERR_UNSUPPORTED, "this registry does not delete manifests");
-    return e;
+    for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
+        struct str on = needed[i] == ACTION_HISTORY ? STR_NONE : tag;
+        int e = api_may(r, needed[i], name, on);
+
+        if (e < 0)
+            return e;
+    }
+    if (app->refuse.tag_delete)
+        return err_set(req_detail(r), -ERR_UNSUPPORTED, "this registry does not delete tags");
+    if (tag.len == 0 && app->refuse.manifest_delete)
+        return err_set(req_detail(r), -ERR_UNSUPPORTED, "this registry does not delete manifests");
+    return 0;
 }
 
 static int query_tag(struct req *r, struct buf *out)
@@ -235,7 +243,7 @@ int api_revert(struct req *r)
 
     how.tag = buf_str(&tag);
     if (e == 0)
-        e = check_rights(r, tag.len == 0);
+        e = check_rights(r, buf_str(&tag));
     if (e == 0)
         e = asked(r, &repo);
     if (e == 0)

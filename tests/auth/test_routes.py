@@ -48,6 +48,11 @@ ROWS = {
     ("SETTINGS", "GET"): ("/v2/w/a/_stowage/settings", None, 200, 200, NO),
     ("SETTINGS", "PUT"): ("/v2/w/a/_stowage/settings", "{}", NO, 200, NO),
     ("RELEASE", "POST"): ("/v2/w/a/_stowage/tags", "{release}", NO, 204, NO),
+    ("TAG_HISTORY", "GET"): ("/v2/w/a/_oci/tag-history/v1", None, NO, 200, NO),
+    ("LOG", "GET"): ("/v2/w/a/_stowage/log", None, NO, 200, NO),
+    ("DIFF", "GET"): ("/v2/w/a/_stowage/diff?from=1", None, NO, 200, NO),
+    ("REVERT", "POST"): ("/v2/w/a/_stowage/revert?at=999999", None, NO, 404, NO),
+    ("REPOSITORY", "DELETE"): ("/v2/w/none/_stowage/repository", None, NO, 404, NO),
     ("EVENTS", "GET"): ("/v2/_stowage/events", None, 200, 200, 200),
     ("LIVEZ", "GET"): ("/livez", None, 200, 200, 200),
     ("READYZ", "GET"): ("/readyz", None, 200, 200, 200),
@@ -59,7 +64,7 @@ ROWS = {
     ("ROBOTS", "POST"): ("/auth/robots", "{}", NO, NO, NO),
     ("ROBOT", "DELETE"): ("/auth/robots/0123456789abcdef", None, NO, NO, NO),
 }
-TOKENS = {("TOKEN", "GET"): (403, 403, 403)}
+TOKENS = {("TOKEN", "GET"): (403, 403, 403), ("REPOSITORY", "DELETE"): (NO, NO, NO)}
 OPEN = ("LIVEZ", "READYZ", "METRICS")  # whatever is sent along
 ANONYMOUS = ("TOKEN", "TOKEN_KEYS")  # without credentials
 
@@ -77,7 +82,7 @@ def setup(t):
     (folder / "jwks").write_text(tokens.jwks(signer, rsa))
     issuers = {"name": "sso", "issuer": "sso", "jwks": str(folder / "jwks"), "groups": ["ci"]}
     (folder / "issuers").write_text(json.dumps({"issuers": [issuers]}))
-    d = Door(t, "--auth-mode", "bearer", "--issuers", str(folder / "issuers"), policy=POLICY)
+    d = Door(t, "--auth-mode", "bearer", "--tag-history", "--issuers", str(folder / "issuers"), policy=POLICY)
     root = d.user("root")
     digest, body = root.image("w/a", "v1")
     layer = json.loads(body)["layers"][0]["digest"]

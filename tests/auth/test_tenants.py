@@ -59,6 +59,13 @@ def matrix(t, mode):
             ("GET", "/v2/a/x/tags/list"),
             ("GET", "/v2/a/x/_stowage/settings"),
             ("GET", "/v2/_stowage/events?repository=a/x&wait=0"),
+            ("GET", "/v2/a/x/manifests/v1?at=1"),
+            ("GET", "/v2/a/x/tags/list?at=1"),
+            ("GET", "/v2/a/x/_stowage/log"),
+            ("GET", "/v2/a/x/_stowage/diff?from=1"),
+            ("POST", "/v2/a/x/_stowage/revert?at=1"),
+            ("POST", "/v2/a/x/_stowage/revert?at=1&tag=v1"),
+            ("DELETE", "/v2/a/x/_stowage/repository"),
             ("GET", f"/v2/{past}/manifests/v1"),
             ("GET", f"/v2/{past}/blobs/{blob}"),
             ("GET", f"/v2/{past}/tags/list"),
@@ -116,6 +123,37 @@ def apart_by_password(t):
 def apart_by_token(t):
     """The matrix with tokens that were asked for everything."""
     matrix(t, "bearer")
+
+
+@case("R113", server="")
+def tags_by_glob(t):
+    """Who may change some tags changes no others, by no way there is."""
+    d = Door(t, policy="allow user:root ** *\nallow user:writer w/** pull,push,delete,history dev-*\n")
+    root, writer = d.user("root"), d.user("writer")
+    old, body = root.image("w/a", "dev-1")
+    root.put_manifest("w/a", "prod", body.decode())
+    for tag in ("dev-1", "prod"):
+        t.status(root.image("w/a", tag) and root.get(f"/v2/w/a/manifests/{tag}"), 200)
+    now = root.get("/v2/w/a/manifests/prod").h("Docker-Content-Digest")
+
+    def release(tag, digest):
+        text = json.dumps({"tags": [{"tag": tag, "digest": digest}]}).encode()
+        return writer.req("POST", "/v2/w/a/_stowage/tags", [], text)
+
+    t.status(release("dev-2", old), 204)
+    t.status(writer.req("POST", "/v2/w/a/_stowage/revert?at=1&tag=dev-1"), 200)
+    for resp in (
+        release("prod", old),
+        release("prod", None),
+        writer.req("POST", "/v2/w/a/_stowage/revert?at=2&tag=prod"),
+        writer.req("POST", "/v2/w/a/_stowage/revert?at=2"),
+        writer.req("DELETE", "/v2/w/a/_stowage/repository"),
+        writer.put_manifest("w/a", "prod", body.decode()),
+        writer.delete("/v2/w/a/manifests/prod"),
+        writer.delete(f"/v2/w/a/manifests/{now}"),
+    ):
+        t.error(resp, 403, "DENIED")
+    t.eq(root.get("/v2/w/a/manifests/prod").h("Docker-Content-Digest"), now, "prod")
 
 
 @case("R8", server="")
