@@ -12,7 +12,7 @@
     X(PULL, "pull")                                                                                \
     X(PUSH, "push")                                                                                \
     X(DELETE, "delete")                                                                            \
-    X(OVERRIDE, "override-immutable") /* move or delete a tag that is immutable */                 \
+    X(OVERRIDE, "override-immutable") /* reserved: no request asks for it yet */                   \
     X(HISTORY, "history")             /* the past, and views of it */                              \
     X(CATALOG, "catalog")             /* the repository is listed */                               \
     X(ADMIN, "admin")                 /* settings, API keys */                                     \
