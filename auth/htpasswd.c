@@ -90,7 +90,7 @@ static int add_line(struct htpasswd *h, struct str line, unsigned number, struct
         return err_set(detail, -ERR_INVAL, "line %u names a user for the second time", number);
     if (omap_count(h->users) == HTPASSWD_USERS_MAX)
         return err_set(detail, -ERR_LIMIT, "there are more than %d users", HTPASSWD_USERS_MAX);
-    copy = strndup(hash.at, hash.len);
+    copy = str_dup(hash);
     e = copy ? omap_put(h->users, user, copy) : -ERR_NOMEM;
     if (e < 0)
         free(copy);

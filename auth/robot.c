@@ -151,7 +151,7 @@ static int apply_create(struct robots *rs, const struct json *op, int64_t ts)
         copy(r->name, sizeof(r->name), json_str(json_get(op, "name"))) &&
         copy(r->hash, sizeof(r->hash), json_str(json_get(op, "hash"))) && scopes.at &&
         json_get_int(op, "expires", &r->expires_ms)) {
-        r->scopes = strndup(scopes.at, scopes.len);
+        r->scopes = str_dup(scopes);
         e = r->scopes ? omap_put(rs->by_id, str_of(r->id), r) : -ERR_NOMEM;
     }
     if (e < 0)

@@ -31,7 +31,7 @@ int scopes_add(struct scopes *s, enum scope_type type, struct str name, unsigned
         }
     if (s->count == SCOPES_MAX)
         return 0;
-    copy = strndup(name.len ? name.at : "", name.len);
+    copy = str_dup(name);
     more = copy ? realloc(s->at, (s->count + 1) * sizeof(*more)) : NULL;
     if (!more) {
         free(copy);

@@ -40,8 +40,8 @@ int token_mint_new(const struct token_source *source, struct str issuer, struct 
         return -ERR_NOMEM;
     mutex_init(&m->mu);
     m->source = *source;
-    m->issuer = strndup(issuer.at, issuer.len);
-    m->service = strndup(service.at, service.len);
+    m->issuer = str_dup(issuer);
+    m->service = str_dup(service);
     if (!m->issuer || !m->service) {
         token_mint_free(m);
         return -ERR_NOMEM;

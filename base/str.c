@@ -1,6 +1,8 @@
 /* The parts of struct str too large for the header. Pure functions. */
 #include "base/str.h"
 
+#include <stdlib.h>
+
 bool str_u64(struct str s, uint64_t *ret)
 {
     uint64_t v = 0;
@@ -78,4 +80,16 @@ bool utf8_valid(struct str s)
             return false;
     }
     return true;
+}
+
+char *str_dup(struct str s)
+{
+    char *copy = malloc(s.len + 1);
+
+    if (!copy)
+        return NULL;
+    if (s.len > 0)
+        memcpy(copy, s.at, s.len);
+    copy[s.len] = 0;
+    return copy;
 }

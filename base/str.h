@@ -80,4 +80,8 @@ bool str_eq_nocase(struct str a, struct str b);
 size_t utf8_step(struct str s);
 bool utf8_valid(struct str s);
 
+/* A copy that ends with NUL, the caller's to free; NULL: no memory. (strndup may look behind what
+ * does not end so.) */
+char *str_dup(struct str s);
+
 #endif

@@ -169,7 +169,7 @@ int listen_open(struct str text, const struct access *access, struct listen_sock
     if (e < 0)
         return e;
     if (is_unix) {
-        unlink_path = strndup(path.at, path.len);
+        unlink_path = str_dup(path);
         if (!unlink_path)
             return -ERR_NOMEM;
         remove_stale(&a, unlink_path);

@@ -152,7 +152,7 @@ int robots_log_create(struct robots_log *l, const struct robot_order *order, cha
     e = robot_scopes_check(order->scopes, detail);
     if (e < 0)
         return e;
-    scopes = strndup(order->scopes.at, order->scopes.len);
+    scopes = str_dup(order->scopes);
     if (!scopes)
         return -ERR_NOMEM;
     robot_make(&robot, ret_key);

@@ -119,9 +119,25 @@ static void utf8(void **state)
     assert_int_equal(utf8_step(STR_NONE), 0);
 }
 
+static void dup(void **state)
+{
+    char *whole = malloc(3), *copy, *none = str_dup(STR_NONE);
+
+    (void)state;
+    assert_non_null(whole);
+    memcpy(whole, "abc", 3); /* nothing of it behind */
+    copy = str_dup(str_make(whole, 3));
+    assert_string_equal(copy, "abc");
+    assert_string_equal(none, "");
+    free(whole);
+    free(copy);
+    free(none);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(dup),
         cmocka_unit_test(order_and_parts),
         cmocka_unit_test(decimal_numbers),
         cmocka_unit_test(case_of_ascii),
