@@ -219,7 +219,7 @@ static void test_nested_names_do_not_collide(void **state)
 static void test_taking_apart(void **state)
 {
     static const char *const log_keys[] = {"a/b/_log/0000000000000000/00000000000000000007",
-                                           "a/b/_table/00000000000000000007", "a/b/_part/" HEX,
+                                           "a/b/_table/00000000000000000007", ("a/b/_part/" HEX),
                                            "a/b/_hint"};
     static const char *const no_log_keys[] = {"a/b/_log/0000000000000001/00000000000000000007",
                                               "a/b/_log/0000000000000000/7",

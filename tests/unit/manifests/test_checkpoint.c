@@ -173,7 +173,6 @@ static void test_settings(void **state)
         "\"manifests\":0,\"settings\":{\"immutable\":[\"v*\"]},\"inline\":false,"
         "\"parts\":[],";
     struct state *s auto_state = NULL, *read auto_state = NULL;
-    struct settings *settings auto_settings = NULL;
     struct buf text auto_buf = BUF_INIT(1 << 16);
     struct checkpoint_head head;
 

@@ -34,8 +34,8 @@ static void test_round_trip(void **state)
         "{\"op\":\"unlink\",\"digest\":\"sha512:" HEX HEX "\",\"by\":\"\",\"req\":\"\"}",
         "{\"op\":\"drop\",\"by\":\"\",\"req\":\"\"}",
         "{\"op\":\"settings\",\"settings\":{},\"by\":\"\",\"req\":\"\"}",
-        "{\"op\":\"settings\",\"settings\":{\"immutable\":[\"v*\",\"!v?\"]},\"by\":\"me\",\"req\":"
-        "\"1\"}",
+        ("{\"op\":\"settings\",\"settings\":{\"immutable\":[\"v*\",\"!v?\"]},"
+         "\"by\":\"me\",\"req\":\"1\"}"),
     };
 
     (void)state;

@@ -41,8 +41,8 @@ static void test_refused(void **state)
         "{\"targets\":[{\"name\":\"a\",\"url\":\"http://x\",\"repositories\":[]}]}",
         "{\"targets\":[{\"name\":\"a\",\"url\":\"http://x\",\"from\":\"then\"}]}",
         "{\"targets\":[{\"name\":\"a\",\"url\":\"http://x\",\"typo\":1}]}",
-        "{\"targets\":[{\"name\":\"a\",\"url\":\"http://x\"},{\"name\":\"a\",\"url\":\"http://"
-        "y\"}]}",
+        ("{\"targets\":[{\"name\":\"a\",\"url\":\"http://x\"},"
+         "{\"name\":\"a\",\"url\":\"http://y\"}]}"),
     };
 
     (void)state;
