@@ -140,6 +140,8 @@ static int add(struct merge *m, struct str key, struct str value)
     block_maker_add(&m->block, key, value);
     buf_clear(&m->last);
     buf_add(&m->last, key);
+    if (buf_err(&m->last) < 0)
+        return buf_err(&m->last);
     m->records++;
     m->block_bytes += bytes;
     m->part_bytes += bytes;
@@ -147,7 +149,7 @@ static int add(struct merge *m, struct str key, struct str value)
         e = end_block(m);
     if (e == 0 && ends_part(m, key, bytes))
         e = end_part(m);
-    return e < 0 ? e : buf_err(&m->last);
+    return e;
 }
 
 /* ---- merging */

@@ -136,7 +136,7 @@ const struct opt_spec config_specs[] = {
     {"tag-history", OPT_BOOL, NULL, "false", NULL, 0, 0,
      "Serve /v2/<name>/_oci/tag-history/<tag>; its draft may still change.",
      offsetof(struct config, tag_history)},
-    {"workers", OPT_COUNT, "N", "128", NULL, 2, 512,
+    {"workers", OPT_COUNT, "N", "64", NULL, 2, 512,
      "Threads, at most, for work that waits for the store.", offsetof(struct config, workers)},
     {"at", OPT_STRING, "MOMENT", "", NULL, 0, 0,
      "diff, revert: the state to compare with or to go back to: a number of the repository's log, "

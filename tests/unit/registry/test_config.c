@@ -45,7 +45,7 @@ static void test_defaults(void **state)
     assert_string_equal(c.listen.at[0], "127.0.0.1:5000");
     assert_false(c.access.allow_anonymous_network);
     assert_int_equal(c.references, REFERENCES_STRICT);
-    assert_int_equal(c.workers, 128);
+    assert_int_equal(c.workers, 64);
     assert_string_equal(c.external_url, "");
     assert_false(c.refuse.tag_delete || c.refuse.manifest_delete || c.refuse.blob_delete);
     assert_false(c.refuse.catalog || c.refuse.anonymous_mount);
