@@ -249,6 +249,8 @@ matrix() {
     if build_suite build-gcc build; then
         STOWAGE=$HERE/build/stowage suite clients-big "$CLIENTS_SECONDS_MAX" "$python" \
             "$HERE/tests/clients/run.py" --only shapes --big
+        suite events-unsettled "$EVENTS_SECONDS_MAX" "$python" "$HERE/tests/events/run.py" --full \
+            --stowage "$HERE/build/stowage" --only killed_again
     fi
     for compiler in gcc clang-14; do
         for type in debug debugoptimized release; do
