@@ -30,9 +30,14 @@ BIG, SMALL = "big/one", "small/one"
 WRITERS = 32
 STARTS = 4
 results = []
+# What a busy machine makes larger; --slack widens these limits for such a one.
+TIMED = ("ms", "x")
+slack = 1.0
 
 
 def condition(name, measured, limit, unit):
+    if unit in TIMED:
+        limit *= slack
     ok = measured <= limit
     results.append(ok)
     print(f"{'PASS' if ok else 'FAIL'} {name}: {measured:.3g} {unit} (at most {limit:g})", flush=True)
@@ -261,8 +266,11 @@ def main():
     ap.add_argument("--referrers", type=int, default=1000)
     ap.add_argument("--repositories", type=int, default=100_000)
     ap.add_argument("--updates", type=int, default=20_000)
+    ap.add_argument("--slack", type=float, default=1.0, help="factor of the limits of times and ratios")
     ap.add_argument("--root", help="a folder to be made, and kept")
     args = ap.parse_args()
+    global slack
+    slack = args.slack
     binary = pathlib.Path(args.stowage or HERE.parent.parent / "build" / "stowage").resolve()
     root = pathlib.Path(args.root or tempfile.mkdtemp(prefix="scale-"))
     try:
