@@ -189,8 +189,6 @@ s3() { # BUILD FOLDER
     suite s3 "$S3_SECONDS_MAX" "$python" "$HERE/tests/s3/run.py" --stowage "$HERE/$1/stowage" \
         --path "$HERE/build-clients" --conformance \
         --unit "$HERE/$1/tests/unit/test_blobstore_store_s3"
-    suite s3-api "$API_SECONDS_MAX" "$python" "$HERE/tests/api/run.py" \
-        --stowage "$HERE/$1/stowage" --s3 "$HERE/build-clients"
 }
 
 # Says itself what is missing; what it brings is tested by the suite clients.
@@ -251,6 +249,8 @@ matrix() {
         suite scale "$SCALE_SECONDS_MAX" "$python" "$HERE/tests/scale/run.py" \
             --stowage "$HERE/build/stowage"
         events_suite s3-events build --s3 "$HERE/build-clients"
+        suite s3-api "$API_SECONDS_MAX" "$python" "$HERE/tests/api/run.py" \
+            --stowage "$HERE/build/stowage" --s3 "$HERE/build-clients"
         suite events-unsettled "$EVENTS_SECONDS_MAX" "$python" "$HERE/tests/events/run.py" --full \
             --stowage "$HERE/build/stowage" --only killed_again
     fi

@@ -424,7 +424,7 @@ def counts_of(done):
 
 # A small blob's session has no entry that ends it, so only the node that closed it knows; and the
 # last one asks 48,000 questions.
-ONE_NODE = ("upload.closed_session_is_gone", "upload.put_with_other_content_drops_the_session",
+ONE_NODE = ("past.at_time_and_names", "upload.closed_session_is_gone", "upload.put_with_other_content_drops_the_session",
             "limits.very_many_distinct_layers")
 
 
