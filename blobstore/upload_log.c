@@ -206,23 +206,30 @@ int upload_log_again(struct upload *u, struct err_detail *detail)
     return follow(u, detail);
 }
 
+/* A look that began at start has read all there is: what is sent because of it is fresh from then on,
+ * unless the session has been idle for so long that its entries may be gone. */
+static int looked(struct upload *u, int64_t start, struct err_detail *detail)
+{
+    int64_t now, last = u->pos.seq > 0 ? u->pos.ts : upload_birth(str_of(u->id));
+    int r = uploads_now(u->us, &now, detail);
+
+    if (r < 0)
+        return r;
+    if (now - last > UPLOAD_IDLE_MS && !mutant("old-session"))
+        return err_set(detail, -ERR_NOTFOUND, "the upload session has expired");
+    u->validated_ms = start;
+    return 0;
+}
+
 int upload_log_look(struct upload *u, struct err_detail *detail)
 {
-    int64_t start = clock_boot_ms(), now, last;
+    int64_t start = clock_boot_ms();
     bool known = u->log != NULL;
     int r = known ? 0 : upload_log_new(u->us, str_of(u->id), &u->log);
 
     if (r == 0 && (!known || objlog_probe(u->log, u->pos.seq) != 0))
         r = follow(u, detail);
-    if (r == 0)
-        r = uploads_now(u->us, &now, detail);
-    if (r < 0)
-        return r;
-    last = u->pos.seq > 0 ? u->pos.ts : upload_birth(str_of(u->id));
-    if (now - last > UPLOAD_IDLE_MS && !mutant("old-session"))
-        return err_set(detail, -ERR_NOTFOUND, "the upload session has expired");
-    u->validated_ms = start;
-    return 0;
+    return r < 0 ? r : looked(u, start, detail);
 }
 
 /* What an entry says about the session's end. */
@@ -261,6 +268,7 @@ int upload_log_read_last(struct objlog *log, uint64_t seq, struct upload_last *r
 int upload_log_append(struct upload *u, struct str ops, struct str payload,
                       struct err_detail *detail)
 {
+    int64_t start;
     int r;
 
     assert(u->log && u->state == UPLOAD_OPEN);
@@ -276,8 +284,10 @@ int upload_log_append(struct upload *u, struct str ops, struct str payload,
         r = objlog_append(u->log, &u->pos, ops, payload, u->validated_ms, NULL, detail);
         if (r != -ERR_EXISTS)
             return r;
-        u->validated_ms = clock_boot_ms();
+        start = clock_boot_ms();
         r = follow(u, detail);
+        if (r == 0)
+            r = looked(u, start, detail);
         if (r < 0)
             return r;
         if (u->changed)
