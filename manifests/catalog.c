@@ -507,39 +507,36 @@ int catalog_mark(struct catalog *c, struct str name, bool filled, uint64_t seq,
     return mark(c, name, filled, seq, from_now(), detail);
 }
 
-static bool agrees(struct catalog *c, struct str name, bool filled, uint64_t seq)
+static bool agrees(struct catalog *c, struct str name, const struct catalog_state *is)
 {
     struct said_row row;
 
-    return known_row(c, name, &row) == 0 && (row.filled == filled || row.seq > seq);
+    return known_row(c, name, &row) == 0 &&
+           (row.seq > is->seq || (row.filled == is->filled && row.seq >= is->since));
 }
 
-void catalog_agree(struct catalog *c, struct str name, bool filled, uint64_t seq)
-{
-    catalog_agree_until(c, name, filled, seq, from_now());
-}
-
-void catalog_agree_until(struct catalog *c, struct str name, bool filled, uint64_t seq,
-                         int64_t deadline_ms)
+int catalog_agree(struct catalog *c, struct str name, const struct catalog_state *is,
+                  int64_t deadline_ms)
 {
     struct err_detail detail = {{0}};
     struct said_row row;
     int e;
 
-    if (is_open(c) && agrees(c, name, filled, seq))
-        return;
+    if (is_open(c) && agrees(c, name, is))
+        return 0;
     e = catalog_refresh(c, &detail);
-    if (e == 0 && agrees(c, name, filled, seq))
-        return;
+    if (e == 0 && agrees(c, name, is))
+        return 0;
     if (e == 0)
         e = known_row(c, name, &row);
     if (e == -ERR_NOTFOUND)
-        e = catalog_add_until(c, name, filled, deadline_ms, &detail);
+        e = catalog_add_until(c, name, is->filled, deadline_ms, &detail);
     else if (e == 0)
-        e = mark(c, name, filled, seq, deadline_ms, &detail);
+        e = mark(c, name, is->filled, is->seq, deadline_ms, &detail);
     if (e < 0)
         log_warn("catalog.behind", KV_V("repository", name), KV_S("error", err_name(e)),
                  KV_S("why", detail.text));
+    return e;
 }
 
 int catalog_refresh(struct catalog *c, struct err_detail *detail)

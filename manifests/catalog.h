@@ -24,12 +24,18 @@ int catalog_add_until(struct catalog *c, struct str name, bool filled, int64_t d
 int catalog_mark(struct catalog *c, struct str name, bool filled, uint64_t seq,
                  struct err_detail *detail) must_check;
 
-/* Makes the catalog say of a repository what its log says at seq. Best effort: a failure is a
- * warning, repaired when the repository is next opened or changed. One lookup when it says so
- * already. */
-void catalog_agree(struct catalog *c, struct str name, bool filled, uint64_t seq);
-void catalog_agree_until(struct catalog *c, struct str name, bool filled, uint64_t seq,
-                         int64_t deadline_ms);
+struct catalog_state {
+    bool filled;
+    uint64_t seq;   /* of the repository's log where it is so */
+    uint64_t since; /* the entry that made it so, as far as that is known; else 0 */
+};
+/* Makes the catalog say of a repository what its log says. It says so with an entry's number if
+ * `since` is known, even when it seems to agree already: a word about an older entry, whose writer
+ * never learned its outcome, may come to stand minutes later, and the greatest number wins. A failure
+ * is a warning, too, repaired when the repository is next opened or changed. One lookup when it says
+ * so already. */
+int catalog_agree(struct catalog *c, struct str name, const struct catalog_state *is,
+                  int64_t deadline_ms) must_check;
 
 /* Of one just made: the catalog as it was after that entry of its log, for good (replica.h). */
 int catalog_open_at(struct catalog *c, uint64_t seq, struct err_detail *detail) must_check;

@@ -170,7 +170,9 @@ static int recheck(struct table *t, struct err_detail *detail)
     return e;
 }
 
-static int load_table(struct replica *r, uint64_t seq, struct str text, struct err_detail *why)
+/* *ret_failed: the entry it stands at cannot be read now, which says nothing of the checkpoint. */
+static int load_table(struct replica *r, uint64_t seq, struct str text, bool *ret_failed,
+                      struct err_detail *why)
 {
     struct table_spec spec = replica_table_spec(r);
     struct json_doc *doc auto_json = NULL;
@@ -187,6 +189,7 @@ static int load_table(struct replica *r, uint64_t seq, struct str text, struct e
         e = recheck(t, why);
     if (e == 0)
         held = check_table(r, &head, why);
+    *ret_failed = e == 0 && held == -ERR_IO;
     if (e == 0 && held < 0 && held != -ERR_NOTFOUND)
         e = held;
     if (e == 0)
@@ -201,6 +204,7 @@ int replica_try_table(struct replica *r, uint64_t seq, struct err_detail *detail
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
     struct buf text auto_buf = BUF_INIT(CHECKPOINT_HEAD_MAX);
     struct err_detail why = {{0}};
+    bool failed = false;
     int e;
 
     keys_table(&key, r->prefix_str, seq);
@@ -208,10 +212,10 @@ int replica_try_table(struct replica *r, uint64_t seq, struct err_detail *detail
     if (e == 0)
         e = store_get(store_of(r), buf_str(&key), 0, STORE_WHOLE, &text, &why);
     if (e == 0)
-        e = load_table(r, seq, buf_str(&text), &why);
+        e = load_table(r, seq, buf_str(&text), &failed, &why);
     if (e == 0 || e == -ERR_NOTFOUND)
         return e;
-    if (!bad_not_failed(e))
+    if (failed || !bad_not_failed(e))
         return err_set(detail, e, "%s", why.text);
     if (e == -ERR_VERSION)
         log_info("checkpoint.passed_over", KV_V("key", buf_str(&key)), KV_S("why", why.text));

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/rand.h"
@@ -314,18 +315,29 @@ static int enter(struct repos *rs, struct repo_cache *c, struct str name, uint64
     return e;
 }
 
-/* What another node left undone: the catalog hears of entries whose writer died before it told. */
-static void tell_catalog(struct repo *r)
+void repo_tell_catalog(struct repo *r, int64_t deadline_ms)
 {
-    uint64_t seq;
-    bool filled;
+    struct catalog *c = r->owner->catalog;
+    struct catalog_state is;
+    uint64_t flipped;
 
     replica_lock(r->replica);
-    seq = replica_seq(r->replica);
-    filled = repo_filled(r);
+    is.seq = replica_seq(r->replica);
+    is.filled = repo_filled(r);
+    flipped = r->flipped;
     replica_unlock(r->replica);
-    if (seq > 0)
-        catalog_agree(r->owner->catalog, r->name_str, filled, seq);
+    is.since = flipped > 1 ? flipped : 0; /* of the first entry the catalog hears before */
+    if (is.seq == 0)
+        return;
+    /* What this node last saw the catalog say may be of before another node's change. */
+    if (is.since > 0)
+        (void)!catalog_refresh(c, NULL);
+    if (catalog_agree(c, r->name_str, &is, deadline_ms) < 0 || flipped == 0)
+        return;
+    replica_lock(r->replica);
+    if (r->flipped == flipped)
+        r->flipped = 0;
+    replica_unlock(r->replica);
 }
 
 static int open_repo(struct repo *r, struct err_detail *detail)
@@ -337,7 +349,7 @@ static int open_repo(struct repo *r, struct err_detail *detail)
     e = replica_open(r->replica, detail);
     /* Several requests on a remote store: there the next change tells it. */
     if (e == 0 && !store_is_remote(node_store(blobs_node(r->owner->blobs))))
-        tell_catalog(r);
+        repo_tell_catalog(r, clock_boot_ms() + OBJLOG_DECIDE_MS); /* what its writer left undone */
     return e;
 }
 

@@ -36,7 +36,8 @@ struct repo {
     struct link_seen *links; /* NULL until one was seen */
 
     struct repo_batch batch; /* the holder's */
-    bool flipped;            /* emptied or filled since the catalog was last told; replica's lock */
+    uint64_t flipped;        /* the entry that emptied or filled it last, until the catalog says so;
+                              * 0: none; replica's lock */
     int64_t marked;          /* the holder's: newest ten minutes whose marker exists */
 
     struct {
@@ -113,6 +114,8 @@ enum replica_verdict repo_judge(struct repo *r, struct repo_change *c);
 int repo_refuse(const struct repo *r, struct repo_change *c);
 
 /* Queries with the lock held by the caller. */
+/* Makes the catalog say whether it is filled. Best effort. */
+void repo_tell_catalog(struct repo *r, int64_t deadline_ms);
 bool repo_filled(const struct repo *r);
 
 /* B11, not locked: is the digest readable by refs, and the number that its link has. */

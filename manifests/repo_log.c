@@ -111,7 +111,8 @@ static void apply(void *self, void *prepared)
     bool filled = repo_filled(r);
 
     state_commit(r->state, prepared);
-    r->flipped = r->flipped || repo_filled(r) != filled;
+    if (repo_filled(r) != filled)
+        r->flipped = replica_seq(r->replica) + 1;
 }
 
 /* ---- checkpoints */
@@ -238,22 +239,15 @@ static void after(void *self, int64_t deadline_ms)
     struct repo *r = self;
     const struct repos_settings *settings = repos_settings(r->owner);
     uint64_t seq;
-    bool filled, flipped;
 
     replica_lock(r->replica);
     seq = replica_seq(r->replica);
-    filled = repo_filled(r);
-    flipped = r->flipped;
-    r->flipped = false;
     replica_unlock(r->replica);
     /* Again: an entry may have come to stand long after its time. */
     (void)!mark_changes(r, seq, NULL);
     if (settings->committed)
         settings->committed(settings->committed_arg, r->name_str, seq);
-    /* What this node last saw the catalog say may be of before another node's change. */
-    if (flipped)
-        (void)!catalog_refresh(repos_catalog(r->owner), NULL);
-    catalog_agree_until(repos_catalog(r->owner), r->name_str, filled, seq, deadline_ms);
+    repo_tell_catalog(r, deadline_ms);
 }
 
 const struct replica_ops repo_replica_ops = {.prepare = prepare,

@@ -134,6 +134,28 @@ static void test_repaired(void **state)
     store_free(store);
 }
 
+/* A word about an older entry that comes to stand late changes nothing, also when the catalog
+ * seemed to agree before. */
+static void test_late_word(void **state)
+{
+    struct watch w;
+    struct store *store = watched_store(&w, mem_store());
+    struct site s;
+    struct image image = {.config = "config"};
+
+    (void)state;
+    site_open(&s, store, REFERENCES_NONE, NULL);
+    assert_int_equal(put_image(&s, "a", &image, "t"), 0);
+    watch_fail(&w, "create", "catalog/_log/", -ERR_NOSPACE, 1000);
+    assert_int_equal(delete_it(&s, "a", &image), 0);
+    watch_fail(&w, "create", "never", 0, 0);
+    assert_int_equal(put_image(&s, "a", &image, "t"), 0);
+    assert_int_equal(catalog_mark(repos_catalog(s.repos), STR("a"), false, 2, NULL), 0);
+    expect(&s, "", 10, "a ", false);
+    site_close(&s);
+    store_free(store);
+}
+
 /* A name is in the catalog once, however many nodes bring it at once. */
 #define NODES 4
 static struct site crowd[NODES];
@@ -179,9 +201,8 @@ static void test_many_nodes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),
-        cmocka_unit_test(test_filled),
-        cmocka_unit_test(test_repaired),
+        cmocka_unit_test(test_words),      cmocka_unit_test(test_filled),
+        cmocka_unit_test(test_repaired),   cmocka_unit_test(test_late_word),
         cmocka_unit_test(test_many_nodes),
     };
 

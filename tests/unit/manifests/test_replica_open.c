@@ -3,6 +3,7 @@
 #include "fixture.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -256,6 +257,32 @@ static void test_bad_checkpoints(void **state)
     assert_int_equal(seen.commit, 0);
 }
 
+/* An entry that cannot be read just now says nothing of the checkpoint that stands at it. */
+static void test_unreadable_entry(void **state)
+{
+    struct watch w;
+    struct store *store = filled();
+    struct keys tables;
+    struct site s;
+    struct repo *r;
+    int64_t alarms = metric_value(METRIC_alarms_total);
+    char key[256];
+
+    (void)state;
+    tables_of(store, &tables);
+    entry_key((unsigned)atoi(strrchr(tables.at[tables.count - 1], '/') + 1), key);
+    store = watched_store(&w, store);
+    site_open(&s, store, REFERENCES_STRICT, NULL);
+    watch_fail(&w, "get", key, -ERR_IO, 1);
+    assert_int_equal(repo_get(s.repos, STR(REPO), &r, NULL), -ERR_IO);
+    assert_int_equal(repo_get(s.repos, STR(REPO), &r, NULL), 0);
+    assert_int_equal(repo_seq(r), ENTRIES);
+    assert_int_equal(metric_value(METRIC_alarms_total), alarms);
+    repo_unref(r);
+    site_close(&s);
+    store_free(store);
+}
+
 /* A checkpoint of another history of this name does not hold. */
 static void test_foreign_checkpoint(void **state)
 {
@@ -450,15 +477,11 @@ static void test_catalog(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_checkpoint_is_used),
-        cmocka_unit_test(test_hints),
-        cmocka_unit_test(test_bad_checkpoints),
-        cmocka_unit_test(test_foreign_checkpoint),
-        cmocka_unit_test(test_lost_tail),
-        cmocka_unit_test(test_damaged_entry),
-        cmocka_unit_test(test_damage_while_open),
-        cmocka_unit_test(test_equal_bytes),
-        cmocka_unit_test(test_catalog),
+        cmocka_unit_test(test_checkpoint_is_used), cmocka_unit_test(test_hints),
+        cmocka_unit_test(test_bad_checkpoints),    cmocka_unit_test(test_unreadable_entry),
+        cmocka_unit_test(test_foreign_checkpoint), cmocka_unit_test(test_lost_tail),
+        cmocka_unit_test(test_damaged_entry),      cmocka_unit_test(test_damage_while_open),
+        cmocka_unit_test(test_equal_bytes),        cmocka_unit_test(test_catalog),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
