@@ -77,7 +77,7 @@ def killed_and_taken_up(w):
     start = time.monotonic()
     w.copy(w.folder("a"), w.folder("timed"))
     whole = time.monotonic() - start
-    rounds, cut = (40 if w.full else 8), 0
+    rounds, cut = (16 if w.full else 8), 0
     for n in range(rounds):
         p = subprocess.Popen([w.binary, "copy", f"dir:{w.folder('a')}", f"dir:{w.folder('b')}"],
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -100,7 +100,7 @@ def at_every_kill_the_copy_is_a_whole_registry(w):
     w.copy(w.folder("a"), w.folder("timed"))
     whole = time.monotonic() - start
     seen = set()
-    for n in range(24 if w.full else 6):
+    for n in range(12 if w.full else 6):
         b = w.folder(f"b{n}")
         p = subprocess.Popen([w.binary, "copy", f"dir:{w.folder('a')}", f"dir:{b}"],
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -124,7 +124,7 @@ def at_every_kill_the_copy_is_a_whole_registry(w):
 def beside_pushes(w):
     s, before = fill(w)
     pushers = Pushers(s, ["one", "team/two", "fresh/a", "fresh/b"])
-    for n in range(6 if w.full else 3):
+    for n in range(4 if w.full else 2):
         time.sleep(0.3)
         out = w.copy(w.folder("a"), w.folder("b"))
         true(out.startswith("complete") and " 0 damaged" in out, f"copy {n}", out)

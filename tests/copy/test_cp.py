@@ -59,7 +59,7 @@ def rounds(w, tops_of, count):
 @case
 def in_any_order_whole_or_named(w):
     named = 0
-    for b, tops, _ in rounds(w, lambda t: random.sample(t, len(t)), 12 if w.full else 4):
+    for b, tops, _ in rounds(w, lambda t: random.sample(t, len(t)), 8 if w.full else 3):
         damage, failed, _ = judge(w, b, f"{tops}")
         named += bool(damage)
         true(damage or not failed, f"{tops}: no damage and all can be pulled", failed)
@@ -69,7 +69,7 @@ def in_any_order_whole_or_named(w):
 def logs_first_loses_nothing_acknowledged(w):
     """The order that the manual names: logs before links, records, data."""
     order = ["repos", "catalog", "changes", "secret", "links", "blobs", "data"]
-    for b, tops, acked in rounds(w, lambda t: [n for n in order if n in t], 6 if w.full else 2):
+    for b, tops, acked in rounds(w, lambda t: [n for n in order if n in t], 4 if w.full else 2):
         damage, failed, found = judge(w, b, f"{tops}")
         if damage:  # an entry or hint that the walk through one folder missed: named, never silent
             continue
