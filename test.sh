@@ -121,9 +121,11 @@ load_suite() { # NAME FOLDER OPTION
         --stowage "$HERE/$2/stowage" "$3"
 }
 
-fault_suite() { # NAME FOLDER TIER
-    suite "$1" "$FAULT_SECONDS_MAX" \
-        "$python" "$HERE/tests/fault/run.py" --stowage "$HERE/$2/stowage" "--$3"
+fault_suite() { # NAME FOLDER OPTION...
+    local name=$1 folder=$2
+    shift 2
+    suite "$name" "$FAULT_SECONDS_MAX" \
+        "$python" "$HERE/tests/fault/run.py" --stowage "$HERE/$folder/stowage" "$@"
 }
 
 copy_suite() { # NAME FOLDER OPTION...
@@ -158,7 +160,7 @@ quick() {
         meson_suite sim build sim
         meson_suite program build build
         api_suite api build
-        [ "$tier" = all ] || fault_suite fault build quick
+        [ "$tier" = all ] || fault_suite fault build --quick
         archive_suite archive build
         auth_suite auth build
         fsck_suite fsck build
@@ -198,8 +200,8 @@ go_clients() {
 
 all() {
     quick
-    if [ -x "$HERE/build/stowage" ]; then fault_suite fault build full; fi
-    if [ -x "$HERE/build-asan/stowage" ]; then fault_suite asan-fault build-asan quick; fi
+    if [ -x "$HERE/build/stowage" ]; then fault_suite fault build --full --every 5; fi
+    if [ -x "$HERE/build-asan/stowage" ]; then fault_suite asan-fault build-asan --quick; fi
     if CC=clang-14 build_suite build-clang build-clang; then
         meson_suite clang-unit build-clang unit store fuzz-regress
     fi
@@ -246,6 +248,7 @@ matrix() {
     if build_suite build-gcc build; then
         STOWAGE=$HERE/build/stowage suite clients-big "$CLIENTS_SECONDS_MAX" "$python" \
             "$HERE/tests/clients/run.py" --only shapes --big
+        fault_suite fault-whole build --full
         suite scale "$SCALE_SECONDS_MAX" "$python" "$HERE/tests/scale/run.py" \
             --stowage "$HERE/build/stowage"
         events_suite s3-events build --s3 "$HERE/build-clients"

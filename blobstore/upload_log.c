@@ -206,8 +206,8 @@ int upload_log_again(struct upload *u, struct err_detail *detail)
     return follow(u, detail);
 }
 
-/* A look that began at start has read all there is: what is sent because of it is fresh from then on,
- * unless the session has been idle for so long that its entries may be gone. */
+/* A look that began at start has read all there is: what is sent because of it is fresh from then
+ * on, unless the session has been idle for so long that its entries may be gone. */
 static int looked(struct upload *u, int64_t start, struct err_detail *detail)
 {
     int64_t now, last = u->pos.seq > 0 ? u->pos.ts : upload_birth(str_of(u->id));

@@ -31,9 +31,9 @@ struct catalog_state {
 };
 /* Makes the catalog say of a repository what its log says. It says so with an entry's number if
  * `since` is known, even when it seems to agree already: a word about an older entry, whose writer
- * never learned its outcome, may come to stand minutes later, and the greatest number wins. A failure
- * is a warning, too, repaired when the repository is next opened or changed. One lookup when it says
- * so already. */
+ * never learned its outcome, may come to stand minutes later, and the greatest number wins. A
+ * failure is a warning, too, repaired when the repository is next opened or changed. One lookup
+ * when it says so already. */
 int catalog_agree(struct catalog *c, struct str name, const struct catalog_state *is,
                   int64_t deadline_ms) must_check;
 

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """The registry under faults: killed, refused by the kernel, out of memory, on a full disk, left alone.
 
-    tests/fault/run.py [--stowage BIN] [--quick | --full] [--only PATTERN] [--seed N] [--jobs N]
+    tests/fault/run.py [--stowage BIN] [--quick | --full [--every N]] [--only PATTERN] [--seed N] [--jobs N]
 
 A client keeps a ledger of what it was told (ledger.py); whatever happens, the registry must hold to
 it: what was acknowledged is there byte for byte, what was deleted is gone, what was not answered is
 there whole or not at all, and no answer ever carries bytes that are not those of its digest.
 
---quick (default) takes under a minute, --full under five. The last line is
+--quick (default) takes under a minute. --full fails each call and each allocation in turn, for a
+quarter of an hour; with --every N one of N, others from run to run. The last line is
 `N passed, N failed, N skipped`.
 """
 
@@ -52,6 +53,7 @@ class Context:
     def __init__(self, args, folder, preload):
         self.binary = os.path.abspath(args.stowage)
         self.full = args.full
+        self.every = args.every
         self.seed = args.seed
         self.jobs = args.jobs
         self.folder = folder
@@ -61,6 +63,10 @@ class Context:
 
     def random(self, name):
         return random.Random(f"{self.seed} {name}")
+
+    def turns(self, name, last):
+        """The numbers from 1 on that have their turn in this run."""
+        return range(1 + self.random(name).randrange(self.every), last, self.every)
 
     def note(self, text):
         with self.lock:
@@ -102,6 +108,7 @@ def main():
     tier = ap.add_mutually_exclusive_group()
     tier.add_argument("--quick", action="store_true")
     tier.add_argument("--full", action="store_true")
+    ap.add_argument("--every", type=int, default=1, metavar="N")
     ap.add_argument("--only", default="*", help="cases by name, with * as in file names")
     ap.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "little"))
     ap.add_argument("--jobs", type=int, default=4)

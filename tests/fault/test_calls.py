@@ -140,10 +140,12 @@ class Row:
         self.place.close()
 
 
-def places(ctx, calls):
+def places(ctx, row, calls):
     """Which calls fail: all, or some that are spread over the push."""
-    if ctx.full or calls <= QUICK:
-        return list(range(1, CALLS_MAX))
+    if ctx.full:
+        return ctx.turns(row.name(0), CALLS_MAX)
+    if calls <= QUICK:
+        return range(1, CALLS_MAX)
     return sorted({1 + i * (calls - 1) // (QUICK - 1) for i in range(QUICK)})
 
 
@@ -153,7 +155,7 @@ def run_row(ctx, kind, error, mode):
         calls, _ = row.one(0)  # counts, fails nothing
         if calls == 0 and kind not in MAY_BE_NONE:
             raise Problem(f"{row.name(0)}: a whole push makes no such call")
-        for n in places(ctx, calls):
+        for n in places(ctx, row, calls):
             count, fired = row.one(n)
             if not fired and n > count:
                 break
@@ -209,8 +211,7 @@ def at_start(ctx):
             first = place.start()
             Script(ledger, [first.addr], "before").run(cuts=False)
             place.kill_all()
-            step = 1 if ctx.full else 3
-            for n in range(1, CALLS_MAX, step):
+            for n in ctx.turns(kind, CALLS_MAX) if ctx.full else range(1, CALLS_MAX, 3):
                 if not start_once(place, ledger, kind, n):
                     break
 

@@ -102,8 +102,8 @@ def once(ctx):
         m = Memory(ctx, name)
         try:
             calls, _ = m.one(0)
-            step = 1 if ctx.full else max(1, calls // QUICK)
-            for n in range(1, ALLOCS_MAX, step):
+            few = range(1, ALLOCS_MAX, max(1, calls // QUICK))
+            for n in ctx.turns(name, ALLOCS_MAX) if ctx.full else few:
                 count, fired = m.one(n)
                 if not fired and n > count:
                     break

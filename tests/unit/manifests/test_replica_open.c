@@ -270,7 +270,7 @@ static void test_unreadable_entry(void **state)
 
     (void)state;
     tables_of(store, &tables);
-    entry_key((unsigned)atoi(strrchr(tables.at[tables.count - 1], '/') + 1), key);
+    entry_key((unsigned)strtoul(strrchr(tables.at[tables.count - 1], '/') + 1, NULL, 10), key);
     store = watched_store(&w, store);
     site_open(&s, store, REFERENCES_STRICT, NULL);
     watch_fail(&w, "get", key, -ERR_IO, 1);
