@@ -242,6 +242,16 @@ static int win_close(struct upload *u, const struct digest *d, struct err_detail
     return err_set(detail, -ERR_NOTFOUND, "the upload session has ended");
 }
 
+/* Of a session held without a look, what another node did since. */
+static int look_and_close(struct upload *u, const struct digest *d, uint64_t link_u,
+                          struct err_detail *detail)
+{
+    int r = upload_log_look(u, detail);
+
+    assert(!u->unlooked || r < 0);
+    return r < 0 ? r : upload_close(u, d, link_u, detail);
+}
+
 int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
                  struct err_detail *detail)
 {
@@ -261,7 +271,7 @@ int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
     if (r < 0)
         return r;
     if (!digest_eq(&actual, d))
-        return refuse(u, detail);
+        return u->unlooked ? look_and_close(u, d, link_u, detail) : refuse(u, detail);
     if (!u->streaming)
         return close_small(u, d, link_u, detail);
     r = upload_need_stream(u, detail); /* a close whose bytes cannot be had would help nobody */
@@ -269,6 +279,12 @@ int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
         r = upload_save(u, detail);
     if (r == 0)
         r = win_close(u, d, detail);
+    if (r == -ERR_NOTFOUND && u->state == UPLOAD_OPEN) { /* another node's end took the stream */
+        u->unlooked = false;
+        r = upload_log_look(u, detail);
+        if (r == 0)
+            r = err_set(detail, -ERR_NOTFOUND, "the upload session's bytes are gone");
+    }
     if (r < 0 && !(u->state == UPLOAD_CLOSED && digest_eq(&u->closed_digest, d)))
         return r;
     return finish(u, link_u, detail); /* whoever won: it is the same close */

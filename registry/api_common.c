@@ -2,11 +2,13 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "registry/conditional.h"
 #include "registry/oci_error.h"
 
 int api_fresh_repo(struct req *r, struct str name, enum waiting waiting, struct repo **ret)
 {
+    int64_t since_ns = clock_boot_ns();
     struct repo *repo auto_repo = NULL;
     int e;
 
@@ -15,7 +17,7 @@ int api_fresh_repo(struct req *r, struct str name, enum waiting waiting, struct 
         e = repo ? repo_refresh_nowait(repo) : -ERR_AGAIN;
     } else {
         e = repo_get(req_app(r)->repos, name, &repo, req_detail(r));
-        if (e == 0)
+        if (e == 0 && !repo_newer(repo, since_ns))
             e = repo_refresh(repo, req_detail(r));
     }
     if (e < 0)
