@@ -223,6 +223,15 @@ int objlog_probe(const struct objlog *l, uint64_t seq)
     return store_probe(node_store(l->node), buf_str(&key), &info) == -ERR_NOTFOUND ? 0 : -ERR_AGAIN;
 }
 
+bool objlog_ends_by(const struct objlog *l, uint64_t seq)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct store_info info;
+
+    return entry_key(l, seq + 1, &key) == 0 &&
+           store_head(node_store(l->node), buf_str(&key), &info, NULL) == -ERR_NOTFOUND;
+}
+
 /* The chain is broken: nothing more is committed here, and an operator must look (B6). */
 static int broken(struct objlog *l, uint64_t seq, int r, const struct err_detail *detail)
 {

@@ -64,6 +64,9 @@ void objlog_freep(struct objlog **l);
  * -ERR_AGAIN = perhaps: follow on a worker. */
 int objlog_probe(const struct objlog *l, uint64_t seq) must_check;
 
+/* The same for a worker: true when it is certain that there is no entry after seq. */
+bool objlog_ends_by(const struct objlog *l, uint64_t seq);
+
 /* Applies entries after *pos in order until one is absent, moving *pos behind each applied one.
  * apply's first non-zero stops and is returned. -ERR_CORRUPT: an entry does not parse or `prev`
  * does not match (alarm raised). -ERR_VERSION. */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#define LOOK_FEW   2   /* a log without a hint is read so far before anything else is asked */
 #define LOOK_AT    256 /* so many entries without a hint are worth a listing of checkpoints */
 #define TABLES_TRY 4   /* newest checkpoints that are tried */
 #define PAGES_MAX  100000
@@ -227,23 +228,29 @@ int replica_try_table(struct replica *r, uint64_t seq, struct err_detail *detail
     return -ERR_NOTFOUND;
 }
 
-/* Without a hint the log itself is read, and only when it turns out to be long its checkpoints are
- * listed: most that have no hint are short or empty. 1: the log was read to its end. */
+/* Without a hint: most logs that have none are empty or very short, and then that is all. 1: the
+ * log was read to its end; 0: it is not worth a listing; -ERR_NOTFOUND: it is. A checkpoint may lie
+ * behind an entry that is damaged, too. */
+static int read_short(struct replica *r, struct err_detail *detail)
+{
+    int e = replica_follow_to(r, LOOK_FEW, detail);
+
+    if (e < 0 && e != -ERR_CORRUPT && e != -ERR_VERSION)
+        return e;
+    if (e == 0)
+        return 1;
+    if (objlog_probe(r->log, LOOK_AT) == 0 || objlog_ends_by(r->log, LOOK_AT))
+        return 0;
+    return -ERR_NOTFOUND;
+}
+
+/* As read_short; 0 also when a checkpoint was taken. */
 static int load_newest(struct replica *r, const struct hint *hint, struct err_detail *detail)
 {
     struct tables t;
-    int e = -ERR_NOTFOUND;
+    int e = hint->checkpoint > 0 ? replica_try_table(r, hint->checkpoint, detail)
+                                 : read_short(r, detail);
 
-    if (hint->checkpoint > 0) {
-        e = replica_try_table(r, hint->checkpoint, detail);
-    } else {
-        e = replica_follow_to(r, LOOK_AT, detail);
-        /* A checkpoint may lie behind an entry that is damaged, too. */
-        if (e == 0)
-            return 1;
-        if (e == 1 || e == -ERR_CORRUPT || e == -ERR_VERSION)
-            e = -ERR_NOTFOUND;
-    }
     if (e != -ERR_NOTFOUND)
         return e;
     e = list_tables(r, &t, detail);

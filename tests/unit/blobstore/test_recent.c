@@ -1,6 +1,6 @@
 /* Records kept for a moment. */
 #include "blobstore/recent.h"
-#include "check.h"
+#include "fixture.h"
 
 static struct digest digest_with(uint8_t first, uint8_t last)
 {
