@@ -158,6 +158,7 @@ int repo_blob_nowait(struct repo *r, const struct digest *d, struct blob_info *r
  * -ERR_NOTCOMMITTED, -ERR_UNKNOWN, -ERR_NOSPACE, -ERR_UNAVAIL, -ERR_READONLY. */
 struct repo_who {
     struct str by, req;
+    bool override; /* immutable tags do not hold it back; the entry says so (B23) */
 };
 
 /* What a refused change met: -ERR_CONDITION; -ERR_DENIED, a tag that the settings keep as it is
