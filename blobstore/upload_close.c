@@ -12,6 +12,7 @@
 #include "blobstore/upload_internal.h"
 
 #define CLOSE_TRIES_MAX  3 /* of making the data object */
+#define CLOSE_WAITS_MAX  6 /* for another node that is just making it: about 6 s together */
 #define CLOSE_PAUSE_MS   50
 #define CLOSE_READ_BYTES (1u << 20)
 #define CLOSE_GENERATION 0u
@@ -103,11 +104,14 @@ static int commit_data(struct upload *u, struct err_detail *detail)
     return r;
 }
 
+/* -ERR_NOTFOUND of a commit: another node that ends the same session has taken the parts, and its
+ * object is about to be there, or its record is (whose bytes may then be another session's). */
 static int make_data(struct upload *u, struct err_detail *detail)
 {
+    struct blob_info info;
     int r = 0;
 
-    for (int i = 0; i < CLOSE_TRIES_MAX; i++) {
+    for (int i = 0; i < (r == -ERR_NOTFOUND ? CLOSE_WAITS_MAX : CLOSE_TRIES_MAX); i++) {
         int seen;
 
         if (i > 0)
@@ -118,6 +122,11 @@ static int make_data(struct upload *u, struct err_detail *detail)
         seen = seen_data(u, NULL);
         if (seen == 0 || seen == -ERR_CORRUPT)
             return seen;
+        if (r == -ERR_NOTFOUND) {
+            if (blob_info_at(u->us->blobs, &u->closed_digest, u->closed_g, &info, NULL) == 0)
+                return r; /* the caller looks, too */
+            continue;
+        }
         if (r != -ERR_UNKNOWN && r != -ERR_EXISTS && (r == -ERR_NOSPACE || !err_retryable(r)))
             return r;
     }
