@@ -334,12 +334,15 @@ static int set_delivered(struct events_reader *r, struct str name, const uint8_t
 }
 
 /* An entry comes in the ten minutes of its time; one that came to light when these were sealed has
- * a marker of later ones. */
-static bool belongs(int64_t bucket, int64_t ts)
+ * a marker of later ones. In the window one may come to light after its ten minutes were read here:
+ * then a later marker, made ahead of the time, leads to it, and to leave it out there would lose
+ * it, since its notice counts as told. */
+static bool belongs(const struct events_reader *r, int64_t bucket, int64_t ts)
 {
     int64_t start = events_bucket_start(bucket);
+    int64_t from = r->in_window ? events_bucket_start(r->place.bucket) : start;
 
-    return ts >= start ? ts < start + BUCKET_MS : ts < start - EVENTS_SEAL_MS;
+    return ts >= from ? ts < start + BUCKET_MS : ts < start - EVENTS_SEAL_MS;
 }
 
 struct marker {
@@ -348,6 +351,27 @@ struct marker {
     uint64_t next, limit; /* entries to read */
     uint8_t id[EVENT_REPO_BYTES];
 };
+
+/* What lies between `before` and the marker's entry is of markers before it. In the window these
+ * may have been read when the hub had not seen that yet; so there a repository goes on where it
+ * was. */
+static int read_window_marker(struct events_reader *r, struct marker *m)
+{
+    struct events *ev = r->events;
+    const uint64_t *seq = omap_get(r->delivered, m->name);
+    const struct active *a;
+
+    if (seq)
+        m->next = *seq + 1;
+    mutex_lock(&ev->mu);
+    a = omap_get(ev->active, m->name);
+    if (a)
+        m->limit = a->head;
+    else if (m->bucket >= ev->window) /* the hub will come to it, and give notice */
+        m->limit = 0;
+    mutex_unlock(&ev->mu);
+    return seq ? 0 : set_delivered(r, m->name, m->id, m->next - 1);
+}
 
 static int read_marker(struct events_reader *r, struct str key, struct marker *m,
                        struct err_detail *detail)
@@ -360,22 +384,18 @@ static int read_marker(struct events_reader *r, struct str key, struct marker *m
         m->next = 1;
         e = 0;
     }
+    if (e < 0)
+        return e;
     m->limit = UINT64_MAX;
     event_repo(ev->node, m->name, m->id);
     if (delivered(r, m->name, m->id, &before) && before >= m->next)
         m->next = before + 1;
-    if (!r->in_window && m->bucket == r->place.bucket && r->place.seq >= m->next &&
+    if (r->in_window)
+        return read_window_marker(r, m);
+    if (m->bucket == r->place.bucket && r->place.seq >= m->next &&
         str_eq(m->name, str_of(r->place.name)))
         m->next = r->place.seq + 1;
-    if (r->in_window) {
-        const struct active *a;
-
-        mutex_lock(&ev->mu);
-        a = omap_get(ev->active, m->name);
-        m->limit = a ? a->head : 0;
-        mutex_unlock(&ev->mu);
-    }
-    return e;
+    return 0;
 }
 
 static int advance(struct events_reader *r, const struct marker *m, uint64_t seq)
@@ -407,7 +427,7 @@ static int read_repo(struct events_reader *r, struct marker *m, const struct tel
             e = advance(r, m, m->next++);
         if (e == 0)
             e = keep_cursor(r, &r->cursor);
-        if (e == 0 && (l.damaged || belongs(m->bucket, l.entry.ts)))
+        if (e == 0 && (l.damaged || belongs(r, m->bucket, l.entry.ts)))
             e = tell(r, m->name, &l, buf_str(&r->cursor), t);
     }
     return e;

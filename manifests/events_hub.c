@@ -139,21 +139,34 @@ static int see_marker(struct str key, const struct store_info *info, void *arg)
     return buf_err(&l->after) < 0 ? buf_err(&l->after) : buf_err(&l->names);
 }
 
-/* A repository comes into the table by its marker: entries from there on are new to readers. */
-static int discover(struct events *ev, struct str name, int64_t bucket, struct err_detail *detail)
+static int marker_seq(struct events *ev, struct str name, int64_t bucket, uint64_t *ret,
+                      struct err_detail *detail)
 {
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
-    struct active *a = find(ev, name);
-    uint64_t seq, head;
     int e;
 
     events_marker_key(&key, bucket, name);
-    e = events_marker_seq(ev, buf_str(&key), &seq, detail);
+    e = events_marker_seq(ev, buf_str(&key), ret, detail);
     if (e == -ERR_CORRUPT) { /* told by fsck; the entries are read all the same */
         log_warn("events.marker", KV_V("key", buf_str(&key)));
-        seq = 1;
+        *ret = 1;
         e = 0;
     }
+    return e;
+}
+
+/* A repository comes into the table by its marker: entries from there on are new to readers. It may
+ * have got the one before, too, after that was looked for. */
+static int discover(struct events *ev, struct str name, int64_t bucket, struct err_detail *detail)
+{
+    struct active *a = find(ev, name);
+    uint64_t seq, head;
+    int e = -ERR_NOTFOUND;
+
+    if (ev->ready && bucket > ev->window)
+        e = marker_seq(ev, name, bucket - 1, &seq, detail);
+    if (e == -ERR_NOTFOUND)
+        e = marker_seq(ev, name, bucket, &seq, detail);
     if (e == 0 && !a)
         e = add(ev, name, seq - 1, bucket, &a);
     if (e == 0)

@@ -12,9 +12,8 @@
 
 /* ---- sending */
 
-static void begin(struct repo_change *c, const struct repo_who *who)
+static void begin(struct repo_change *c)
 {
-    c->override = who->override;
     c->op.deadline_ms = clock_boot_ms() + OBJLOG_DECIDE_MS;
 }
 
@@ -52,12 +51,7 @@ static int send(struct repo *r, struct repo_change *c, const struct taglog_op *o
 
 static struct taglog_op op_of(enum taglog_kind kind, const struct repo_who *who)
 {
-    return (struct taglog_op){
-        .kind = kind,
-        .override = who->override && !mutant("override-unsaid"),
-        .by = who->by,
-        .req = who->req,
-    };
+    return (struct taglog_op){.kind = kind, .by = who->by, .req = who->req};
 }
 
 /* ---- validation of a put */
@@ -470,7 +464,7 @@ int repo_put(struct repo *r, const struct repo_put *put, const struct repo_who *
     c.refs = calloc(refs ? refs : 1, sizeof(*c.refs));
     if (!c.refs)
         return -ERR_NOMEM;
-    begin(&c, who);
+    begin(&c);
     do {
         e = try_put(r, &c, who, ret_missing, detail);
     } while (e == -ERR_AGAIN);
@@ -483,11 +477,11 @@ int repo_put(struct repo *r, const struct repo_put *put, const struct repo_who *
 
 /* Looks, weighs and sends until it is decided. */
 static int commit(struct repo *r, struct repo_change *c, const struct taglog_op *op,
-                  const struct repo_who *who, struct err_detail *detail)
+                  struct err_detail *detail)
 {
     int e;
 
-    begin(c, who);
+    begin(c);
     do {
         e = look(r, c, detail);
         if (e == 0)
@@ -511,7 +505,7 @@ static int send_sets(struct repo *r, struct repo_change *c, const struct repo_wh
         return -ERR_NOMEM;
     for (; op.set_count < c->set_count; op.set_count++)
         op.sets[op.set_count] = c->sets[op.set_count];
-    return commit(r, c, &op, who, detail);
+    return commit(r, c, &op, detail);
 }
 
 int repo_delete_tag_if(struct repo *r, struct str tag, const struct taglog_if *condition,
@@ -558,7 +552,7 @@ int repo_delete_manifest_for(struct repo *r, const struct digest *d, const struc
     struct taglog_op op = op_of(TAGLOG_DELETE, who);
 
     op.digest = *d;
-    return commit(r, &c, &op, who, detail);
+    return commit(r, &c, &op, detail);
 }
 
 int repo_delete_manifest(struct repo *r, const struct digest *d, const struct repo_who *who,
@@ -574,7 +568,7 @@ int repo_set_settings(struct repo *r, const struct settings *settings, const str
     struct taglog_op op = op_of(TAGLOG_SETTINGS, who);
 
     op.settings = settings;
-    return commit(r, &c, &op, who, detail);
+    return commit(r, &c, &op, detail);
 }
 
 static int try_unlink(struct repo *r, struct repo_change *c, const struct repo_who *who,
@@ -608,7 +602,7 @@ int repo_unlink_blob(struct repo *r, const struct digest *d, const struct repo_w
     struct repo_change c = {.kind = CHANGE_UNLINK, .digest = *d, .refs = &ref};
     int e;
 
-    begin(&c, who);
+    begin(&c);
     do {
         e = try_unlink(r, &c, who, detail);
     } while (e == -ERR_AGAIN);

@@ -10,6 +10,11 @@ import time
 from follow import key_of
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """A sender that was killed is no news."""
+
+
 class Receiver:
     def __init__(self, secret=None, port=0):
         self.secret, self.port = secret, port
@@ -38,7 +43,7 @@ class Receiver:
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self.server = Server(("127.0.0.1", self.port), Handler)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 

@@ -104,7 +104,7 @@ static void look(struct world *w)
 static void push(struct world *w, unsigned node, const char *name)
 {
     struct image image = {.config = "c"};
-    const struct repo_who who = {.by = STR("me"), .req = STR("r")};
+    const struct repo_who who = {STR("me"), STR("r")};
     struct buf body auto_buf = BUF_INIT(4096), missing auto_buf = BUF_INIT(4096);
     struct manifest m;
     struct repo *r auto_repo = NULL;
@@ -432,6 +432,115 @@ static void test_far_behind(void **state)
     events_close(r.r);
 }
 
+/* While a reader of old entries is at b, for the first time, something happens. */
+struct meanwhile {
+    struct world *w;
+    unsigned push; /* so many entries of a come to light ... */
+    int64_t pass;  /* ... and so much time passes */
+    bool done;
+};
+
+static void no_wake(void *arg)
+{
+    (void)arg;
+}
+
+static bool at_b(void *arg, struct str repo)
+{
+    struct meanwhile *m = arg;
+
+    if (!str_eq(repo, STR("b")) || m->done)
+        return true;
+    m->done = true;
+    for (unsigned n = 0; n < m->push; n++)
+        push(m->w, n % 2, "a");
+    fake_time_pass(m->pass);
+    hub_cycle(m->w->events[0], m->w->pace[0]);
+    return true;
+}
+
+/* A reader from the first entry on is told of everything, and its cursor says so. */
+static void hears_all(struct meanwhile *m)
+{
+    struct told t auto_of(told_done) = TOLD_INIT, rest auto_of(told_done) = TOLD_INIT;
+    struct events_spec spec = {.allowed = at_b, .wake = no_wake, .arg = m};
+    struct reader r;
+
+    assert_int_equal(events_open(m->w->events[0], &spec, &r.r, NULL), 0);
+    hear_all(&r, &t);
+    assert_true(m->done);
+    has_all(m->w, &t, NULL);
+    assert_int_equal(t.again, 0);
+    fake_time_pass(EVENTS_POLL_MS);
+    look(m->w); /* the other node knows, too */
+    replay(m->w, 1, "", events_cursor(r.r), &rest);
+    assert_int_equal(rest.count, 0);
+    events_close(r.r);
+}
+
+/* To so long before some ten minutes end. */
+static void pass_to_before_end(struct world *w, int64_t ms)
+{
+    int64_t now;
+
+    assert_int_equal(store_now(w->store, &now, NULL), 0);
+    fake_time_pass(2 * BUCKET_MS - now % BUCKET_MS - ms);
+}
+
+/* Shortly before ten minutes end the markers of the next are there. What comes to light when a
+ * reader has done with the one and not yet with the other is told. */
+static void test_between_two_markers(void **state)
+{
+    struct world w auto_world;
+    struct meanwhile m = {.w = &w, .push = 2, .pass = EVENTS_POLL_MS};
+
+    (void)state;
+    open_nodes(&w);
+    pass_to_before_end(&w, 20000);
+    push(&w, 0, "a");
+    push(&w, 0, "b");
+    assert_int_equal(count_objects(w.store, CHANGES), 4);
+    look(&w);
+    hears_all(&m);
+}
+
+/* The hub knew less than the second marker of a repository when the first was read. */
+static void test_before_a_second_marker(void **state)
+{
+    struct world w auto_world;
+    struct meanwhile m = {.w = &w, .pass = EVENTS_POLL_MS};
+
+    (void)state;
+    open_nodes(&w);
+    pass_to_before_end(&w, 200000);
+    push(&w, 0, "a");
+    push(&w, 0, "b");
+    look(&w);
+    for (unsigned n = 0; n < 3; n++)
+        push(&w, 1, "a");
+    assert_int_equal(count_objects(w.store, CHANGES), 2);
+    fake_time_pass(150000);
+    push(&w, 1, "a");
+    assert_int_equal(count_objects(w.store, CHANGES), 3);
+    hears_all(&m);
+}
+
+/* What the hub forgets because it is sealed by now, a reader still finds. */
+static void test_sealed_meanwhile(void **state)
+{
+    struct world w auto_world;
+    struct meanwhile m = {.w = &w, .pass = EVENTS_SEAL_MS + 2 * BUCKET_MS};
+
+    (void)state;
+    open_nodes(&w);
+    pass_to_before_end(&w, 200000);
+    push(&w, 0, "a");
+    push(&w, 0, "b");
+    push(&w, 0, "z");
+    look(&w);
+    hears_all(&m);
+}
+
 static bool only_b(void *arg, struct str repo)
 {
     (void)arg;
@@ -518,6 +627,9 @@ int main(void)
         cmocka_unit_test_setup(test_one_repository, setup),
         cmocka_unit_test_setup(test_chance, setup),
         cmocka_unit_test_setup(test_far_behind, setup),
+        cmocka_unit_test_setup(test_between_two_markers, setup),
+        cmocka_unit_test_setup(test_before_a_second_marker, setup),
+        cmocka_unit_test_setup(test_sealed_meanwhile, setup),
         cmocka_unit_test_setup(test_rights_and_limits, setup),
         cmocka_unit_test_setup(test_cursors, setup),
     };
