@@ -193,6 +193,13 @@ s3() { # BUILD FOLDER
         --unit "$HERE/$1/tests/unit/test_blobstore_store_s3"
 }
 
+s3_faults() { # NAME BUILD FOLDER OPTION...
+    local name=$1 folder=$2
+    shift 2
+    suite "$name" "$S3_SECONDS_MAX" "$python" "$HERE/tests/s3/faults.py" \
+        --stowage "$HERE/$folder/stowage" --path "$HERE/build-clients" "$@"
+}
+
 # Says itself what is missing; what it brings is tested by the suite clients.
 go_clients() {
     GO_JOBS=$(nproc) "$HERE/tests/clients/install-go.sh" "$HERE/build-clients" && say "0 passed, 0 failed, 0 skipped"
@@ -228,6 +235,7 @@ all() {
     clients
     copy_suite s3-copy build --s3 "$HERE/build-clients"
     s3 build
+    s3_faults s3-faults build
     STOWAGE=$HERE/build/stowage suite conformance "$CONFORMANCE_SECONDS_MAX" \
         "$HERE/conformance/run.sh"
     if [ -x "$HERE/tests/bench/selftest.sh" ]; then
@@ -251,6 +259,7 @@ matrix() {
         fault_suite fault-whole build --full
         suite scale "$SCALE_SECONDS_MAX" "$python" "$HERE/tests/scale/run.py" \
             --stowage "$HERE/build/stowage"
+        s3_faults s3-faults build --seconds 60 --down 90
         events_suite s3-events build --s3 "$HERE/build-clients"
         suite s3-api "$API_SECONDS_MAX" "$python" "$HERE/tests/api/run.py" \
             --stowage "$HERE/build/stowage" --s3 "$HERE/build-clients"

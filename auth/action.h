@@ -12,7 +12,7 @@
     X(PULL, "pull")                                                                                \
     X(PUSH, "push")                                                                                \
     X(DELETE, "delete")                                                                            \
-    X(OVERRIDE, "override-immutable") /* reserved: no request asks for it yet */                   \
+    X(OVERRIDE, "override-immutable") /* change immutable tags, where a request asks to */         \
     X(HISTORY, "history")             /* the past, and views of it */                              \
     X(CATALOG, "catalog")             /* the repository is listed */                               \
     X(ADMIN, "admin")                 /* settings, API keys */                                     \

@@ -297,11 +297,14 @@ static bool list_matches(const struct list *l, struct str text)
 
 static bool tags_match(const struct rule *rule, const struct policy_ask *ask)
 {
+    bool every; /* may it change every tag there is? */
+
     if (rule->tags.count == 0)
         return true;
     if (ask->tag.len)
         return list_matches(&rule->tags, ask->tag);
-    return rule->allow ? ask->action != ACTION_DELETE : ask->action == ACTION_DELETE;
+    every = ask->action == ACTION_DELETE || ask->action == ACTION_OVERRIDE;
+    return rule->allow ? !every : every;
 }
 
 void policy_decide(const struct policy *p, const struct policy_ask *ask, struct policy_answer *ret)

@@ -10,7 +10,7 @@
  *
  * Tags: a request that names a tag needs a rule whose globs match it. One that names none (a blob,
  * a digest) is matched by a rule with tags only where nothing more is given than what such a rule's
- * tags need: an allow of anything but delete, a deny of delete alone.
+ * tags need: an allow of anything but delete and override-immutable, a deny of these two alone.
  *
  * A struct policy is one content of the file: immutable, shared, any thread, never waits. */
 #ifndef STOWAGE_AUTH_POLICY_H

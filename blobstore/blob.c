@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mutant.h"
 #include "base/thread.h"
+#include "blobstore/recent.h"
 #include <assert.h>
 
 #define BLOB_CACHE_SLOTS 4096u
@@ -42,26 +43,28 @@ struct blobs {
     struct mutex mu;
     struct cache_slot *slots; /* guarded by mu */
     struct link_slot *links;  /* guarded by mu; NULL where looking costs nothing */
+    struct recent *recent;    /* the same */
 };
 
 int blobs_new(struct node *n, struct blobs **ret)
 {
     struct blobs *b = calloc(1, sizeof(*b));
+    int e = 0;
 
     assert(n && ret);
     if (!b)
         return -ERR_NOMEM;
     b->slots = calloc(BLOB_CACHE_SLOTS, sizeof(*b->slots));
-    if (store_is_remote(node_store(n)))
+    if (store_is_remote(node_store(n))) {
         b->links = calloc(BLOB_LINK_SLOTS, sizeof(*b->links));
-    if (!b->slots || (store_is_remote(node_store(n)) && !b->links)) {
-        free(b->slots);
-        free(b->links);
-        free(b);
-        return -ERR_NOMEM;
+        e = b->links ? recent_new(&b->recent) : -ERR_NOMEM;
     }
     b->node = n;
     mutex_init(&b->mu);
+    if (!b->slots || e < 0) {
+        blobs_free(b);
+        return -ERR_NOMEM;
+    }
     *ret = b;
     return 0;
 }
@@ -83,6 +86,7 @@ void blobs_free(struct blobs *b)
     mutex_done(&b->mu);
     free(b->slots);
     free(b->links);
+    recent_free(b->recent);
     free(b);
 }
 
@@ -187,17 +191,26 @@ static int record_key(const struct digest *d, unsigned g, struct buf *out)
     return buf_err(out);
 }
 
+/* A small blob's record is kept whole for a moment: the bytes are mostly asked for next. */
+static void keep_recent(struct blobs *b, const struct digest *d, const struct blob_info *info,
+                        struct buf *record)
+{
+    if (b->recent && !info->data_id[0] && record->len == info->header_len + info->size)
+        recent_put(b->recent, d, record);
+}
+
 int blob_info_at(struct blobs *b, const struct digest *d, unsigned g, struct blob_info *ret,
                  struct err_detail *detail)
 {
+    size_t most = b->recent ? RECENT_RECORD_MAX : BLOB_HEADER_MAX;
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
-    struct buf head auto_buf = BUF_INIT(BLOB_HEADER_MAX);
+    struct buf head auto_buf = BUF_INIT(most);
     struct err_detail why = {{0}};
     struct blob_info info;
     int r = record_key(d, g, &key);
 
     if (r == 0)
-        r = store_get(store_of(b), buf_str(&key), 0, BLOB_HEADER_MAX, &head, detail);
+        r = store_get(store_of(b), buf_str(&key), 0, most, &head, detail);
     if (r < 0)
         return r;
     r = blob_header_parse(buf_str(&head), &info, &why);
@@ -206,6 +219,8 @@ int blob_info_at(struct blobs *b, const struct digest *d, unsigned g, struct blo
     if (r < 0)
         return err_set(detail, r, "%s", why.text);
     info.g = g;
+    if (g == BLOB_GENERATION)
+        keep_recent(b, d, &info, &head);
     *ret = info;
     return 0;
 }
@@ -431,7 +446,7 @@ int blob_read(struct blobs *b, const struct digest *d, size_t max, struct buf *o
     if (cache_get(b, d, &info) && !is_inline(&info))
         return read_data(b, d, &info, max, out, detail);
     r = record_key(d, BLOB_GENERATION, &key);
-    if (r == 0)
+    if (r == 0 && !(b->recent && recent_take(b->recent, d, &record)))
         r = store_get(store_of(b), buf_str(&key), 0, STORE_WHOLE, &record, detail);
     if (r == -ERR_TOOBIG)
         return corrupt(buf_str(&key), "is too long for a record", detail);

@@ -116,12 +116,24 @@ static int unknown(struct err_detail *detail)
     return err_set(detail, -ERR_NOTFOUND, "no such upload session");
 }
 
+/* Is what this node knows of the session so young that its end may be tried on it? Only where a
+ * look is a request. */
+static bool known_lately(const struct upload *u)
+{
+    return store_is_remote(u->us->store) && u->state == UPLOAD_OPEN && u->pos.seq > 0 &&
+           !objlog_unsettled(u->log) && clock_boot_ms() - u->validated_ms <= UPLOAD_FRESH_MS;
+}
+
 /* Brings a taken session up to date; -ERR_NOTFOUND when it may not be used any more. */
-static int refresh(struct upload *u, struct err_detail *detail)
+static int refresh(struct upload *u, bool ending, struct err_detail *detail)
 {
     int64_t now;
-    int r = upload_log_look(u, detail);
+    int r;
 
+    u->unlooked = ending && known_lately(u);
+    if (u->unlooked)
+        return 0;
+    r = upload_log_look(u, detail);
     if (r < 0)
         return r;
     if (u->state == UPLOAD_ENDED)
@@ -134,8 +146,8 @@ static int refresh(struct upload *u, struct err_detail *detail)
     return r;
 }
 
-int upload_hold(struct uploads *us, struct str repo, struct str identity, struct str id,
-                struct upload **ret, struct err_detail *detail)
+static int hold(struct uploads *us, struct str repo, struct str identity, struct str id,
+                bool ending, struct upload **ret, struct err_detail *detail)
 {
     struct upload *u;
     int r;
@@ -150,13 +162,25 @@ int upload_hold(struct uploads *us, struct str repo, struct str identity, struct
         return err_set(detail, r, "the upload session is in use by another request");
     buf_clear(&u->repo);
     buf_add(&u->repo, repo);
-    r = buf_err(&u->repo) < 0 ? -ERR_NOMEM : refresh(u, detail);
+    r = buf_err(&u->repo) < 0 ? -ERR_NOMEM : refresh(u, ending, detail);
     if (r < 0) {
         upload_table_give(u, false);
         return r == -ERR_BUSY ? -ERR_UNAVAIL : r; /* the store's "busy" is not the session's */
     }
     *ret = u;
     return 0;
+}
+
+int upload_hold(struct uploads *us, struct str repo, struct str identity, struct str id,
+                struct upload **ret, struct err_detail *detail)
+{
+    return hold(us, repo, identity, id, false, ret, detail);
+}
+
+int upload_hold_to_end(struct uploads *us, struct str repo, struct str identity, struct str id,
+                       struct upload **ret, struct err_detail *detail)
+{
+    return hold(us, repo, identity, id, true, ret, detail);
 }
 
 /* Is there anything the next request could not read from the log, or only at a price? */

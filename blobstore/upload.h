@@ -42,6 +42,13 @@ bool upload_id_valid(struct uploads *us, struct str repo, struct str identity, s
  * the digest is the one that was closed, -ERR_NOTFOUND otherwise. So a retried PUT gets its 201. */
 int upload_hold(struct uploads *us, struct str repo, struct str identity, struct str id,
                 struct upload **ret, struct err_detail *detail) must_check;
+/* The same for a request that brings no bytes and calls upload_close: on a remote store what this
+ * node knew of the session 10 s ago is taken for its state, and looked at again only when that does
+ * not fit the digest or the entry of the end finds its number taken. (The end of a small session
+ * has no entry: one that was cancelled at another node within these seconds may still become its
+ * blob.) */
+int upload_hold_to_end(struct uploads *us, struct str repo, struct str identity, struct str id,
+                       struct upload **ret, struct err_detail *detail) must_check;
 void upload_release(struct upload *u); /* bytes written but not saved are dropped */
 
 bool upload_closed(const struct upload *u);

@@ -12,6 +12,7 @@
 #include "blobstore/upload_internal.h"
 
 #define CLOSE_TRIES_MAX  3 /* of making the data object */
+#define CLOSE_WAITS_MAX  6 /* for another node that is just making it: about 6 s together */
 #define CLOSE_PAUSE_MS   50
 #define CLOSE_READ_BYTES (1u << 20)
 #define CLOSE_GENERATION 0u
@@ -103,11 +104,14 @@ static int commit_data(struct upload *u, struct err_detail *detail)
     return r;
 }
 
+/* -ERR_NOTFOUND of a commit: another node that ends the same session has taken the parts, and its
+ * object is about to be there, or its record is (whose bytes may then be another session's). */
 static int make_data(struct upload *u, struct err_detail *detail)
 {
+    struct blob_info info;
     int r = 0;
 
-    for (int i = 0; i < CLOSE_TRIES_MAX; i++) {
+    for (int i = 0; i < (r == -ERR_NOTFOUND ? CLOSE_WAITS_MAX : CLOSE_TRIES_MAX); i++) {
         int seen;
 
         if (i > 0)
@@ -118,6 +122,11 @@ static int make_data(struct upload *u, struct err_detail *detail)
         seen = seen_data(u, NULL);
         if (seen == 0 || seen == -ERR_CORRUPT)
             return seen;
+        if (r == -ERR_NOTFOUND) {
+            if (blob_info_at(u->us->blobs, &u->closed_digest, u->closed_g, &info, NULL) == 0)
+                return r; /* the caller looks, too */
+            continue;
+        }
         if (r != -ERR_UNKNOWN && r != -ERR_EXISTS && (r == -ERR_NOSPACE || !err_retryable(r)))
             return r;
     }
@@ -242,6 +251,16 @@ static int win_close(struct upload *u, const struct digest *d, struct err_detail
     return err_set(detail, -ERR_NOTFOUND, "the upload session has ended");
 }
 
+/* Of a session held without a look, what another node did since. */
+static int look_and_close(struct upload *u, const struct digest *d, uint64_t link_u,
+                          struct err_detail *detail)
+{
+    int r = upload_log_look(u, detail);
+
+    assert(!u->unlooked || r < 0);
+    return r < 0 ? r : upload_close(u, d, link_u, detail);
+}
+
 int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
                  struct err_detail *detail)
 {
@@ -261,7 +280,7 @@ int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
     if (r < 0)
         return r;
     if (!digest_eq(&actual, d))
-        return refuse(u, detail);
+        return u->unlooked ? look_and_close(u, d, link_u, detail) : refuse(u, detail);
     if (!u->streaming)
         return close_small(u, d, link_u, detail);
     r = upload_need_stream(u, detail); /* a close whose bytes cannot be had would help nobody */
@@ -269,6 +288,12 @@ int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
         r = upload_save(u, detail);
     if (r == 0)
         r = win_close(u, d, detail);
+    if (r == -ERR_NOTFOUND && u->state == UPLOAD_OPEN) { /* another node's end took the stream */
+        u->unlooked = false;
+        r = upload_log_look(u, detail);
+        if (r == 0)
+            r = err_set(detail, -ERR_NOTFOUND, "the upload session's bytes are gone");
+    }
     if (r < 0 && !(u->state == UPLOAD_CLOSED && digest_eq(&u->closed_digest, d)))
         return r;
     return finish(u, link_u, detail); /* whoever won: it is the same close */

@@ -49,6 +49,7 @@ struct upload {
     int64_t validated_ms; /* clock_boot_ms of the last look at the log */
     enum upload_state state;
     bool changed;                /* a look at the log found an operation */
+    bool unlooked;               /* held without a look at the log */
     struct digest closed_digest; /* the three: of UPLOAD_CLOSED */
     uint64_t closed_size;
     unsigned closed_g;

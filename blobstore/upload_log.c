@@ -218,6 +218,7 @@ static int looked(struct upload *u, int64_t start, struct err_detail *detail)
     if (now - last > UPLOAD_IDLE_MS && !mutant("old-session"))
         return err_set(detail, -ERR_NOTFOUND, "the upload session has expired");
     u->validated_ms = start;
+    u->unlooked = false;
     return 0;
 }
 
@@ -274,6 +275,8 @@ int upload_log_append(struct upload *u, struct str ops, struct str payload,
     assert(u->log && u->state == UPLOAD_OPEN);
     u->changed = false;
     for (int i = 0; i < UPLOAD_TRIES_MAX; i++) {
+        int64_t sent_ms = clock_boot_ms();
+
         if (clock_boot_ms() - u->validated_ms > UPLOAD_FRESH_MS) {
             r = upload_log_look(u, detail);
             if (r < 0)
@@ -282,6 +285,8 @@ int upload_log_append(struct upload *u, struct str ops, struct str payload,
                 return -ERR_EXISTS;
         }
         r = objlog_append(u->log, &u->pos, ops, payload, u->validated_ms, NULL, detail);
+        if (r == 0) /* the log ended there: as good as a look */
+            u->validated_ms = sent_ms;
         if (r != -ERR_EXISTS)
             return r;
         start = clock_boot_ms();

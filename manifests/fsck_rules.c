@@ -1,6 +1,6 @@
 /* What the writer of an entry had to hold an operation against: the condition it carries (section 6
- * of docs/bucket-format.md) and immutable tags (B21). Readers apply without looking, so a writer
- * that judged by an old state shows here only. */
+ * of docs/bucket-format.md) and immutable tags (B21, B23). Readers apply without looking, so a
+ * writer that judged by an old state shows here only. */
 #include "manifests/fsck_internal.h"
 
 #include "base/digest.h"
@@ -13,6 +13,7 @@ struct rules {
     struct fsck *f;
     struct str key; /* of the entry */
     const struct state *state;
+    bool override; /* the operation's */
 };
 
 /* What the tag is on; empty: nothing. */
@@ -41,7 +42,7 @@ static void check_immutable(const struct rules *r, struct str tag, struct str cu
 {
     char text[DIGEST_TEXT_MAX];
 
-    if (current.len && settings_immutable(r->state->settings, tag) &&
+    if (current.len && !r->override && settings_immutable(r->state->settings, tag) &&
         !(wanted && str_eq(current, digest_text(wanted, text))))
         fsck_say(r->f, FSCK_DAMAGE, r->key, meaning, "changes the immutable tag " STR_FMT,
                  STR_ARG(tag));
@@ -94,10 +95,18 @@ static int check_removed(struct str tag, void *arg)
     return check_tag(arg, tag, NULL, NULL);
 }
 
+static int check_dropped(const struct state_tag *t, void *arg)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    check_immutable(arg, t->name, digest_text(&t->digest, text), NULL);
+    return 0;
+}
+
 int fsck_check_rules(struct fsck *f, struct str key, const struct state *s,
                      const struct taglog_op *op)
 {
-    struct rules r = {f, key, s};
+    struct rules r = {f, key, s, op->override};
 
     switch (op->kind) {
     case TAGLOG_PUT:
@@ -106,8 +115,9 @@ int fsck_check_rules(struct fsck *f, struct str key, const struct state *s,
         return check_sets(&r, op);
     case TAGLOG_DELETE:
         return state_tags_of(s, &op->digest, check_removed, &r);
-    case TAGLOG_UNLINK:
     case TAGLOG_DROP:
+        return state_each_tag(s, STR_NONE, check_dropped, &r);
+    case TAGLOG_UNLINK:
     case TAGLOG_SETTINGS:
         break;
     }

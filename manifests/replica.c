@@ -13,6 +13,7 @@
 #include "base/mutant.h"
 
 #define REFRESH_TRY 3 /* tables that may be found damaged under one refresh */
+#define NS_PER_MS   1000000
 
 static void free_parts(struct replica *r)
 {
@@ -56,7 +57,7 @@ int replica_new(const struct replica_spec *spec, struct replica **ret)
     r->name_str = copy(r->name, spec->name);
     r->queue_end = &r->queue;
     atomic_init(&r->bytes, sizeof(*r));
-    atomic_init(&r->confirmed_ms, -1);
+    atomic_init(&r->confirmed_ns, -1);
     log = (struct objlog_spec){
         .prefix = r->prefix_str, .name = r->name_str, .deep = true, .cls = STORE_LOG};
     e = objlog_new(r->node, &log, &r->log);
@@ -203,6 +204,7 @@ int replica_apply(struct replica *r, const struct objlog_entry *e, bool own,
 struct follow {
     struct replica *replica;
     struct err_detail *detail;
+    uint64_t stop;  /* behind this entry; 0: at the end */
     bool malformed; /* an operation, in an entry that is whole */
 };
 
@@ -215,17 +217,23 @@ static int apply_followed(const struct objlog_entry *e, void *arg)
     /* To the log "not found" means its end. */
     assert(err != -ERR_NOTFOUND);
     f->malformed = err == -ERR_CORRUPT;
-    return err;
+    return err == 0 && e->seq == f->stop ? 1 : err;
 }
 
 int replica_follow(struct replica *r, struct err_detail *detail)
 {
+    return replica_follow_to(r, 0, detail);
+}
+
+int replica_follow_to(struct replica *r, uint64_t stop, struct err_detail *detail)
+{
     struct err_detail why = {{0}};
-    struct follow f = {r, &why, false};
+    struct follow f = {r, &why, stop, false};
     struct objlog_pos pos = r->pos; /* written by the holder alone */
     int e = objlog_follow(r->log, &pos, apply_followed, &f, &why);
 
-    assert(e <= 0);
+    if (stop > 0)
+        return e < 0 ? err_set(detail, e, "%s", why.text) : e;
     if (e == -ERR_CORRUPT) {
         /* Of a damaged entry the log has raised the alarm. */
         replica_set_readonly(r, f.malformed ? "log.damaged" : NULL, pos.seq + 1);
@@ -235,6 +243,7 @@ int replica_follow(struct replica *r, struct err_detail *detail)
     } else if (e == -ERR_VERSION) {
         refuse(r, e, &why);
     }
+    assert(e <= 0);
     return e < 0 ? err_set(detail, e, "%s", why.text) : 0;
 }
 
@@ -273,7 +282,7 @@ static int hold_and_follow(struct replica *r, struct err_detail *detail)
 static void probe(struct replica *r)
 {
     struct err_detail detail = {{0}};
-    int64_t begun_ms = clock_boot_ms();
+    int64_t begun_ns = clock_boot_ns();
     uint64_t mine = ++r->probe_begun, seq = r->pos.seq;
     int e;
 
@@ -290,7 +299,7 @@ static void probe(struct replica *r)
         r->probe_detail = detail;
     } else {
         r->probe_done = mine;
-        atomic_store_explicit(&r->confirmed_ms, begun_ms, memory_order_relaxed);
+        atomic_store_explicit(&r->confirmed_ns, begun_ns, memory_order_relaxed);
     }
     cond_broadcast(&r->probers);
 }
@@ -351,7 +360,7 @@ int replica_refresh(struct replica *r, struct err_detail *detail)
 
 int replica_refresh_nowait(struct replica *r)
 {
-    int64_t begun_ms = clock_boot_ms();
+    int64_t begun_ns = clock_boot_ns();
     uint64_t seq;
     bool refused, stuck;
     int e;
@@ -365,13 +374,23 @@ int replica_refresh_nowait(struct replica *r)
         return -ERR_AGAIN;
     e = stuck ? 0 : objlog_probe(r->log, seq);
     if (e == 0)
-        atomic_store_explicit(&r->confirmed_ms, begun_ms, memory_order_relaxed);
+        atomic_store_explicit(&r->confirmed_ns, begun_ns, memory_order_relaxed);
     return e;
 }
 
 bool replica_recent(const struct replica *r, int64_t ms)
 {
-    int64_t at = atomic_load_explicit(&r->confirmed_ms, memory_order_relaxed);
+    int64_t at = atomic_load_explicit(&r->confirmed_ns, memory_order_relaxed);
 
-    return at >= 0 && clock_boot_ms() - at <= ms;
+    return at >= 0 && clock_boot_ms() - at / NS_PER_MS <= ms;
+}
+
+bool replica_newer(struct replica *r, int64_t ns)
+{
+    bool sound;
+
+    mutex_lock(&r->mu);
+    sound = r->refused == 0 && !r->stuck && !replica_lost(r);
+    mutex_unlock(&r->mu);
+    return sound && atomic_load_explicit(&r->confirmed_ns, memory_order_relaxed) > ns;
 }

@@ -98,6 +98,9 @@ int replica_refresh_nowait(struct replica *r) must_check; /* 0, or -ERR_AGAIN */
 
 /* Was the state the head at a moment not longer ago than this? Any time. */
 bool replica_recent(const struct replica *r, int64_t ms);
+/* Was the head looked at by a look that began after this moment (clock_boot_ns)? So who notes the
+ * time, gets a replica and finds it opened by that very call needs no second look. */
+bool replica_newer(struct replica *r, int64_t ns);
 
 size_t replica_bytes(const struct replica *r); /* memory, any time */
 int replica_writable(struct replica *r,

@@ -23,7 +23,7 @@ struct replica {
     char prefix[REPLICA_NAME_MAX], name[REPLICA_NAME_MAX];
     struct str prefix_str, name_str;
     atomic_size_t bytes;
-    _Atomic int64_t confirmed_ms; /* begin of a probe that found the state to be the head */
+    _Atomic int64_t confirmed_ns; /* begin of a probe that found the state to be the head */
     bool frozen;                  /* stands at a position of the past; set before it is shared */
     uint64_t frozen_seq;
 
@@ -68,6 +68,9 @@ struct replica {
 
 /* Holder, without the lock. */
 int replica_follow(struct replica *r, struct err_detail *detail) must_check;
+/* The same up to the entry stop, unless that is 0: 1 when it stands there now. What it meets on the
+ * way is answered only, not held against the log. */
+int replica_follow_to(struct replica *r, uint64_t stop, struct err_detail *detail) must_check;
 int replica_apply(struct replica *r, const struct objlog_entry *e, bool own,
                   struct err_detail *detail) must_check;
 /* 0: the replica stands at the checkpoint of that position. -ERR_NOTFOUND: it is not to be had

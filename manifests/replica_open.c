@@ -5,9 +5,11 @@
 
 #include <assert.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
-#define LOOK_AT    256 /* a log this long without a hint is worth a listing of its checkpoints */
+#define LOOK_FEW   2   /* a log without a hint is read so far before anything else is asked */
+#define LOOK_AT    256 /* so many entries without a hint are worth a listing of checkpoints */
 #define TABLES_TRY 4   /* newest checkpoints that are tried */
 #define PAGES_MAX  100000
 #define OPEN_TRY   3 /* checkpoints that may be found damaged while opening */
@@ -226,22 +228,37 @@ int replica_try_table(struct replica *r, uint64_t seq, struct err_detail *detail
     return -ERR_NOTFOUND;
 }
 
+/* Without a hint: most logs that have none are empty or very short, and then that is all. 1: the
+ * log was read to its end; 0: it is not worth a listing; -ERR_NOTFOUND: it is. A checkpoint may lie
+ * behind an entry that is damaged, too. */
+static int read_short(struct replica *r, struct err_detail *detail)
+{
+    int e = replica_follow_to(r, LOOK_FEW, detail);
+
+    if (e < 0 && e != -ERR_CORRUPT && e != -ERR_VERSION)
+        return e;
+    if (e == 0)
+        return 1;
+    if (objlog_probe(r->log, LOOK_AT) == 0 || objlog_ends_by(r->log, LOOK_AT))
+        return 0;
+    return -ERR_NOTFOUND;
+}
+
+/* As read_short; 0 also when a checkpoint was taken. */
 static int load_newest(struct replica *r, const struct hint *hint, struct err_detail *detail)
 {
     struct tables t;
-    int e = -ERR_NOTFOUND;
+    int e = hint->checkpoint > 0 ? replica_try_table(r, hint->checkpoint, detail)
+                                 : read_short(r, detail);
 
-    if (hint->checkpoint > 0)
-        e = replica_try_table(r, hint->checkpoint, detail);
-    else if (objlog_probe(r->log, LOOK_AT) == 0 || objlog_ends_by(r->log, LOOK_AT))
-        return 0;
     if (e != -ERR_NOTFOUND)
         return e;
     e = list_tables(r, &t, detail);
     if (e < 0)
         return e;
+    replica_table_wait(r); /* of what was read so far */
     for (size_t i = 0; i < t.count; i++) {
-        if (t.seq[i] == hint->checkpoint)
+        if (t.seq[i] == hint->checkpoint || t.seq[i] <= r->pos.seq)
             continue;
         e = replica_try_table(r, t.seq[i], detail);
         if (e != -ERR_NOTFOUND)
@@ -252,6 +269,7 @@ static int load_newest(struct replica *r, const struct hint *hint, struct err_de
 
 static int open_log(struct replica *r, uint64_t known, struct err_detail *detail)
 {
+    int64_t begun_ns = clock_boot_ns();
     struct hint hint;
     int e;
 
@@ -264,7 +282,7 @@ static int open_log(struct replica *r, uint64_t known, struct err_detail *detail
         e = load_newest(r, &hint, detail);
     if (e < 0)
         return e;
-    e = replica_follow(r, detail);
+    e = e == 1 ? 0 : replica_follow(r, detail);
     if (e < 0 && e != -ERR_CORRUPT)
         return e;
     known = hint.head > known ? hint.head : known;
@@ -272,6 +290,8 @@ static int open_log(struct replica *r, uint64_t known, struct err_detail *detail
     if (r->pos.seq < known)
         replica_set_readonly(r, "log.lost", known);
     replica_table_replayed(r);
+    if (e == 0 && r->pos.seq >= known)
+        atomic_store_explicit(&r->confirmed_ns, begun_ns, memory_order_relaxed);
     return 0;
 }
 

@@ -77,6 +77,9 @@ int repo_refresh_nowait(struct repo *r) must_check; /* 0, or -ERR_AGAIN: on a wo
 /* Was the state found to be the head at a moment not longer ago than this? nowait. For reads that
  * may be so old (--staleness); changes never ask. */
 bool repo_recent(struct repo *r, int64_t ms);
+/* Was it found to be the head by a look that began after this moment (clock_boot_ns)? Then that is
+ * as good as a refresh begun there: so the repository that a call of repo_get has just opened. */
+bool repo_newer(struct repo *r, int64_t ns);
 
 /* ---- Queries. Besides the errors named: those of the store; of the nowait forms -ERR_AGAIN. */
 bool repo_exists(struct repo *r);  /* its log has an entry; nowait */
@@ -155,6 +158,7 @@ int repo_blob_nowait(struct repo *r, const struct digest *d, struct blob_info *r
  * -ERR_NOTCOMMITTED, -ERR_UNKNOWN, -ERR_NOSPACE, -ERR_UNAVAIL, -ERR_READONLY. */
 struct repo_who {
     struct str by, req;
+    bool override; /* immutable tags do not hold it back; the entry says so (B23) */
 };
 
 /* What a refused change met: -ERR_CONDITION; -ERR_DENIED, a tag that the settings keep as it is

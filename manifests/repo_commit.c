@@ -12,8 +12,9 @@
 
 /* ---- sending */
 
-static void begin(struct repo_change *c)
+static void begin(struct repo_change *c, const struct repo_who *who)
 {
+    c->override = who->override;
     c->op.deadline_ms = clock_boot_ms() + OBJLOG_DECIDE_MS;
 }
 
@@ -51,7 +52,12 @@ static int send(struct repo *r, struct repo_change *c, const struct taglog_op *o
 
 static struct taglog_op op_of(enum taglog_kind kind, const struct repo_who *who)
 {
-    return (struct taglog_op){.kind = kind, .by = who->by, .req = who->req};
+    return (struct taglog_op){
+        .kind = kind,
+        .override = who->override && !mutant("override-unsaid"),
+        .by = who->by,
+        .req = who->req,
+    };
 }
 
 /* ---- validation of a put */
@@ -464,7 +470,7 @@ int repo_put(struct repo *r, const struct repo_put *put, const struct repo_who *
     c.refs = calloc(refs ? refs : 1, sizeof(*c.refs));
     if (!c.refs)
         return -ERR_NOMEM;
-    begin(&c);
+    begin(&c, who);
     do {
         e = try_put(r, &c, who, ret_missing, detail);
     } while (e == -ERR_AGAIN);
@@ -477,11 +483,11 @@ int repo_put(struct repo *r, const struct repo_put *put, const struct repo_who *
 
 /* Looks, weighs and sends until it is decided. */
 static int commit(struct repo *r, struct repo_change *c, const struct taglog_op *op,
-                  struct err_detail *detail)
+                  const struct repo_who *who, struct err_detail *detail)
 {
     int e;
 
-    begin(c);
+    begin(c, who);
     do {
         e = look(r, c, detail);
         if (e == 0)
@@ -505,7 +511,7 @@ static int send_sets(struct repo *r, struct repo_change *c, const struct repo_wh
         return -ERR_NOMEM;
     for (; op.set_count < c->set_count; op.set_count++)
         op.sets[op.set_count] = c->sets[op.set_count];
-    return commit(r, c, &op, detail);
+    return commit(r, c, &op, who, detail);
 }
 
 int repo_delete_tag_if(struct repo *r, struct str tag, const struct taglog_if *condition,
@@ -552,7 +558,7 @@ int repo_delete_manifest_for(struct repo *r, const struct digest *d, const struc
     struct taglog_op op = op_of(TAGLOG_DELETE, who);
 
     op.digest = *d;
-    return commit(r, &c, &op, detail);
+    return commit(r, &c, &op, who, detail);
 }
 
 int repo_delete_manifest(struct repo *r, const struct digest *d, const struct repo_who *who,
@@ -568,7 +574,7 @@ int repo_set_settings(struct repo *r, const struct settings *settings, const str
     struct taglog_op op = op_of(TAGLOG_SETTINGS, who);
 
     op.settings = settings;
-    return commit(r, &c, &op, detail);
+    return commit(r, &c, &op, who, detail);
 }
 
 static int try_unlink(struct repo *r, struct repo_change *c, const struct repo_who *who,
@@ -602,7 +608,7 @@ int repo_unlink_blob(struct repo *r, const struct digest *d, const struct repo_w
     struct repo_change c = {.kind = CHANGE_UNLINK, .digest = *d, .refs = &ref};
     int e;
 
-    begin(&c);
+    begin(&c, who);
     do {
         e = try_unlink(r, &c, who, detail);
     } while (e == -ERR_AGAIN);

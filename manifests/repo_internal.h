@@ -100,6 +100,7 @@ struct repo_change {
     const struct taglog_set *sets;
     size_t set_count;
     bool must_exist; /* what the sets remove */
+    bool override;   /* repo_who's */
     const struct repo_put *put;
     const struct settings *settings;
     struct member_ref *refs;      /* of the put's manifest, or one of an unlink */

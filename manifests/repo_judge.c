@@ -7,7 +7,8 @@
  * was a member at the final position (B14, I13). Conditions (R95) are judged here and nowhere else:
  * a change that asks about a tag which an operation of the same batch touches waits for the next
  * batch, where the state knows the outcome. So it is with immutable tags (R96): what the settings
- * forbid is said before conditions are looked at. */
+ * forbid is said before conditions are looked at; it does not hold back who asked to override it
+ * (B23), whose right to is the caller's matter. */
 #include <assert.h>
 
 #include "base/mutant.h"
@@ -85,7 +86,7 @@ static int on_tag(const struct repo *r, struct str tag, struct digest *ret)
 static int check_immutable(const struct repo *r, struct repo_change *c, struct str tag,
                            const struct digest *current, const struct digest *wanted)
 {
-    if (!current || (wanted && digest_eq(current, wanted)) ||
+    if (!current || c->override || (wanted && digest_eq(current, wanted)) ||
         !settings_immutable(r->state->settings, tag) || mutant("immutable"))
         return 0;
     err_set(&c->op.detail, -ERR_DENIED, "the tag \"" STR_FMT "\" is immutable", STR_ARG(tag));

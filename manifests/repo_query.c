@@ -115,6 +115,11 @@ bool repo_recent(struct repo *r, int64_t ms)
     return replica_recent(r->replica, ms);
 }
 
+bool repo_newer(struct repo *r, int64_t ns)
+{
+    return replica_newer(r->replica, ns);
+}
+
 bool repo_exists(struct repo *r)
 {
     bool exists;

@@ -154,7 +154,8 @@ static int check_tags(struct repo *r, struct err_detail *detail)
     return e;
 }
 
-static int try_drop(struct repo *r, struct str op, uint64_t *ret_seq, struct err_detail *detail)
+static int try_drop(struct repo *r, struct str op, bool override, uint64_t *ret_seq,
+                    struct err_detail *detail)
 {
     int64_t begun = clock_boot_ms();
     uint64_t seen;
@@ -165,7 +166,7 @@ static int try_drop(struct repo *r, struct str op, uint64_t *ret_seq, struct err
     if (e == 0 && repo_dropped(r) == repo_seq(r))
         e = err_set(detail, -ERR_NOTFOUND, "the repository is empty already");
     seen = repo_seq(r);
-    if (e == 0)
+    if (e == 0 && !override)
         e = check_tags(r, detail);
     if (e == 0)
         e = repo_commit_whole(r, seen, op, begun, detail);
@@ -176,7 +177,8 @@ static int try_drop(struct repo *r, struct str op, uint64_t *ret_seq, struct err
 int revert_drop(struct repo *r, const struct repo_who *who, uint64_t *ret_seq,
                 struct err_detail *detail)
 {
-    struct taglog_op op = {.kind = TAGLOG_DROP, .by = who->by, .req = who->req};
+    struct taglog_op op = {
+        .kind = TAGLOG_DROP, .override = who->override, .by = who->by, .req = who->req};
     struct buf text auto_buf = BUF_INIT(OBJLOG_OP_MAX);
     int64_t until = clock_boot_ms() + TRY_MS;
     int e = taglog_encode(&op, &text);
@@ -184,7 +186,7 @@ int revert_drop(struct repo *r, const struct repo_who *who, uint64_t *ret_seq,
     if (e < 0)
         return e;
     do {
-        e = try_drop(r, buf_str(&text), ret_seq, detail);
+        e = try_drop(r, buf_str(&text), who->override, ret_seq, detail);
     } while (e == -ERR_AGAIN && clock_boot_ms() < until);
     return e == -ERR_AGAIN
                ? err_set(detail, -ERR_NOTCOMMITTED, "the repository changed too often meanwhile")

@@ -8,7 +8,7 @@
  * is readable again where a manifest that is put back, or had it, refers to it by a ref that stood
  * there; nothing becomes unreadable but by the deletion of manifests. Blobs that no manifest refers
  * to, and settings, stay as they are. Everything is checked like a push: bytes that are gone are
- * -ERR_MISSING_REF, immutable tags -ERR_DENIED.
+ * -ERR_MISSING_REF, immutable tags -ERR_DENIED unless who overrides them.
  *
  * Thread rule: any thread; everything blocks. */
 #ifndef STOWAGE_MANIFESTS_REVERT_H
@@ -50,7 +50,8 @@ int revert_repo(struct repo *r, uint64_t to, const struct revert *how, uint64_t 
                 struct buf *ret_missing, struct err_detail *detail) must_check;
 
 /* Empties the repository: no tag, no manifest, no blob is left; its log goes on. -ERR_NOREPO: it
- * has no entry; -ERR_NOTFOUND: it is empty already. -ERR_DENIED: a tag is immutable. */
+ * has no entry; -ERR_NOTFOUND: it is empty already. -ERR_DENIED: a tag is immutable, and
+ * who does not override that. */
 int revert_drop(struct repo *r, const struct repo_who *who, uint64_t *ret_seq,
                 struct err_detail *detail) must_check;
 

@@ -111,7 +111,7 @@ static int plan_tag(struct str tag, const struct digest *now, const struct diges
     struct plan_tag *t;
     int e;
 
-    if (now && settings_immutable(p->settings, tag))
+    if (now && !p->how->who.override && settings_immutable(p->settings, tag))
         return err_set(p->detail, -ERR_DENIED, "the tag \"" STR_FMT "\" is immutable",
                        STR_ARG(tag));
     t = calloc(1, sizeof(*t));
@@ -141,10 +141,17 @@ static int plan_one_tag(struct plan *p)
     return e < 0 || a < 0 ? e : plan_tree(p, &then.digest, 0);
 }
 
+static struct taglog_op plan_op(const struct plan *p, enum taglog_kind kind)
+{
+    const struct repo_who *who = &p->how->who;
+
+    return (struct taglog_op){
+        .kind = kind, .override = who->override, .by = who->by, .req = who->req};
+}
+
 static int add_sets(struct plan *p)
 {
-    struct taglog_op op auto_taglog_op = {
-        .kind = TAGLOG_TAGS, .by = p->how->who.by, .req = p->how->who.req};
+    struct taglog_op op auto_taglog_op = plan_op(p, TAGLOG_TAGS);
 
     if (omap_count(p->tags) == 0)
         return 0;
@@ -167,7 +174,7 @@ static int add_deletes(struct plan *p)
     int e = 0;
 
     for (struct omap_node *n = omap_first(p->deletes); e == 0 && n; n = omap_next(p->deletes, n)) {
-        struct taglog_op op = {.kind = TAGLOG_DELETE, .by = p->how->who.by, .req = p->how->who.req};
+        struct taglog_op op = plan_op(p, TAGLOG_DELETE);
 
         e = digest_parse(omap_key(n), &op.digest);
         if (e == 0 && p->ops.len > 0)

@@ -161,6 +161,10 @@ int taglog_encode(const struct taglog_op *op, struct buf *out)
         jw_key(&w, "settings");
         jw_raw(&w, settings_text(op->settings));
     }
+    if (op->override) {
+        jw_key(&w, "override");
+        jw_bool(&w, true);
+    }
     jw_kstr(&w, "by", op->by);
     jw_kstr(&w, "req", op->req);
     jw_end(&w, '}');
@@ -379,6 +383,8 @@ int taglog_decode(const struct json *node, struct taglog_op *ret, struct err_det
         r = read_settings(node, &op, detail);
     if (r < 0)
         return r;
+    if (!optional_bool(json_get(node, "override"), &op.override))
+        return malformed(detail, "override is not a boolean");
     if (!optional_str(json_get(node, "by"), &op.by) ||
         !optional_str(json_get(node, "req"), &op.req))
         return malformed(detail, "by or req is not a string");

@@ -69,6 +69,7 @@ struct taglog_op {
     struct settings *own_settings; /* decoded: what the pointer above points to */
     struct taglog_if *conditions;  /* decoded: what the pointers above point to */
     size_t condition_count;
+    bool override; /* the caller asked that immutable tags should not hold it back */
     struct str by, req;
 };
 

@@ -2,11 +2,13 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "registry/conditional.h"
 #include "registry/oci_error.h"
 
 int api_fresh_repo(struct req *r, struct str name, enum waiting waiting, struct repo **ret)
 {
+    int64_t since_ns = clock_boot_ns();
     struct repo *repo auto_repo = NULL;
     int e;
 
@@ -15,7 +17,7 @@ int api_fresh_repo(struct req *r, struct str name, enum waiting waiting, struct 
         e = repo ? repo_refresh_nowait(repo) : -ERR_AGAIN;
     } else {
         e = repo_get(req_app(r)->repos, name, &repo, req_detail(r));
-        if (e == 0)
+        if (e == 0 && !repo_newer(repo, since_ns))
             e = repo_refresh(repo, req_detail(r));
     }
     if (e < 0)
@@ -72,7 +74,26 @@ int api_write_digest(struct req *r, struct str text, struct digest *ret)
 
 struct repo_who api_who(struct req *r)
 {
-    return (struct repo_who){str_of(req_identity(r)->name), str_of(req_id(r))};
+    return (struct repo_who){.by = str_of(req_identity(r)->name), .req = str_of(req_id(r))};
+}
+
+int api_override(struct req *r, const struct str *tags, size_t count, struct repo_who *who)
+{
+    struct buf text auto_buf = BUF_INIT(QUERY_VALUE_MAX);
+    struct str name = req_target(r)->name;
+    int e = req_query(r, "override", 0, false, &text);
+
+    if (e == -ERR_NOMEM)
+        return e;
+    if (e == -ERR_NOTFOUND || (e == 0 && str_eq(buf_str(&text), STR("false"))))
+        return 0;
+    if (e < 0 || !str_eq(buf_str(&text), STR("true")))
+        return err_set(req_detail(r), -ERR_INVAL, "override must be true or false");
+    who->override = true;
+    e = count == 0 ? api_may(r, ACTION_OVERRIDE, name, STR_NONE) : 0;
+    for (size_t i = 0; e == 0 && i < count; i++)
+        e = api_may(r, ACTION_OVERRIDE, name, tags[i]);
+    return e;
 }
 
 void api_add_digest_header(struct req *r, const struct digest *d)

@@ -42,6 +42,11 @@ int api_path_digest(struct req *r, struct digest *ret) must_check;
 int api_write_digest(struct req *r, struct str text, struct digest *ret) must_check;
 
 struct repo_who api_who(struct req *r);
+/* `?override=true`: immutable tags shall not hold the change back. Sets who->override; then the
+ * caller must have the right to, for each of these tags, or without any for the whole repository.
+ * -ERR_INVAL: any other value but false; else as api_may. */
+int api_override(struct req *r, const struct str *tags, size_t count,
+                 struct repo_who *who) must_check;
 
 void api_add_digest_header(struct req *r, const struct digest *d);
 /* -ERR_CORRUPT for a record that a repository's state promises and the store does not have; its key

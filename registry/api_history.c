@@ -72,6 +72,10 @@ static void begin_op(struct jw *w, const struct taglog_op *op)
     jw_kstr(w, "op", str_of(kinds[op->kind]));
     jw_kstr(w, "by", op->by);
     jw_kstr(w, "req", op->req);
+    if (op->override) {
+        jw_key(w, "override");
+        jw_bool(w, true);
+    }
     if (op->kind == TAGLOG_PUT || op->kind == TAGLOG_DELETE || op->kind == TAGLOG_UNLINK)
         jw_kstr(w, "digest", digest_text(&op->digest, text));
     if (op->kind == TAGLOG_PUT) {

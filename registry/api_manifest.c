@@ -287,6 +287,8 @@ int api_manifest_put(struct req *r)
     if (e == 1)
         put.condition = &condition;
     if (e >= 0)
+        e = api_override(r, tags.at, tags.count, &who);
+    if (e == 0)
         e = repo_get(req_app(r)->repos, req_target(r)->name, &repo, req_detail(r));
     if (e < 0)
         return e;
@@ -305,9 +307,9 @@ int api_manifest_put(struct req *r)
 /* What a digest names has only one entity tag, so its condition can be judged ahead; what would be
  * refused without it is told by the change itself. */
 static int delete_manifest(struct req *r, struct repo *repo, const struct digest *d,
-                           const struct taglog_if *condition, struct repo_refusal *refusal)
+                           const struct taglog_if *condition, const struct repo_who *who,
+                           struct repo_refusal *refusal)
 {
-    struct repo_who who = api_who(r);
     struct repo_manifest m;
     char text[DIGEST_TEXT_MAX];
     int e;
@@ -320,15 +322,7 @@ static int delete_manifest(struct req *r, struct repo *repo, const struct digest
         return err_set(req_detail(r), -ERR_CONDITION,
                        "the manifest is not what the condition asks for");
     }
-    return repo_delete_manifest_for(repo, d, &who, refusal, req_detail(r));
-}
-
-static int delete_tag(struct req *r, struct repo *repo, struct str tag,
-                      const struct taglog_if *condition, struct repo_refusal *refusal)
-{
-    struct repo_who who = api_who(r);
-
-    return repo_delete_tag_if(repo, tag, condition, &who, refusal, req_detail(r));
+    return repo_delete_manifest_for(repo, d, who, refusal, req_detail(r));
 }
 
 int api_manifest_delete(struct req *r)
@@ -337,6 +331,7 @@ int api_manifest_delete(struct req *r)
     struct taglog_if condition auto_of(taglog_if_done) = {.one_of = false};
     struct repo_refusal refusal = {.present = false};
     const struct app_refuse *refuse = &req_app(r)->refuse;
+    struct repo_who who = api_who(r);
     struct reference ref;
     int e = reference_parse(req_target(r)->reference, &ref);
 
@@ -349,12 +344,15 @@ int api_manifest_delete(struct req *r)
                        ref.is_digest ? "manifests" : "tags");
     e = api_condition(r, &condition);
     if (e >= 0)
+        e = api_override(r, &ref.tag, ref.is_digest ? 0 : 1, &who);
+    if (e == 0)
         e = api_fresh_repo(r, req_target(r)->name, MAY_WAIT, &repo);
     if (e == 0 && !repo_exists(repo))
         e = -ERR_NOREPO;
     if (e == 0)
-        e = ref.is_digest ? delete_manifest(r, repo, &ref.digest, &condition, &refusal)
-                          : delete_tag(r, repo, ref.tag, &condition, &refusal);
+        e = ref.is_digest
+                ? delete_manifest(r, repo, &ref.digest, &condition, &who, &refusal)
+                : repo_delete_tag_if(repo, ref.tag, &condition, &who, &refusal, req_detail(r));
     if (api_is_refusal(e, &refusal))
         return api_reply_refused(r, e, &refusal);
     return e < 0 ? e : req_reply_empty(r, 202);

@@ -9,6 +9,7 @@
 struct release {
     struct json_doc *doc;
     struct taglog_set *sets;
+    struct str *tags;             /* of the sets */
     struct taglog_if *conditions; /* one for each set; match points into match */
     struct str *match;
     size_t count;
@@ -20,6 +21,7 @@ struct release {
 static void release_done(struct release *l)
 {
     free(l->sets);
+    free(l->tags);
     free(l->conditions);
     free(l->match);
     json_doc_free(l->doc);
@@ -59,7 +61,7 @@ static int read_key(struct str key, const struct json *value, void *arg)
     struct taglog_set *set = &l->sets[l->at];
 
     if (str_eq(key, STR("tag"))) {
-        set->tag = json_str(value);
+        set->tag = l->tags[l->at] = json_str(value);
         return set->tag.at && tag_valid(set->tag) ? 0 : malformed(l, "the tag is malformed");
     }
     if (str_eq(key, STR("digest"))) {
@@ -118,9 +120,10 @@ static int read_release(struct req *r, struct release *l)
     if (l->count > REPO_SETS_MAX)
         return err_set(req_detail(r), -ERR_TOOBIG, "more than %d tags in one step", REPO_SETS_MAX);
     l->sets = calloc(l->count, sizeof(*l->sets));
+    l->tags = calloc(l->count, sizeof(*l->tags));
     l->conditions = calloc(l->count, sizeof(*l->conditions));
     l->match = calloc(l->count, sizeof(*l->match));
-    return l->sets && l->conditions && l->match ? read_sets(l, list) : -ERR_NOMEM;
+    return l->sets && l->tags && l->conditions && l->match ? read_sets(l, list) : -ERR_NOMEM;
 }
 
 /* Each tag by itself: who sets it needs the right to push it, who takes it away that to delete. */
@@ -150,6 +153,8 @@ int api_release(struct req *r)
 
     if (e == 0)
         e = may_set(r, &l);
+    if (e == 0)
+        e = api_override(r, l.tags, l.count, &who);
     if (e == 0)
         e = api_fresh_repo(r, req_target(r)->name, MAY_WAIT, &repo);
     if (e == 0 && !repo_exists(repo))

@@ -245,6 +245,8 @@ int api_revert(struct req *r)
     if (e == 0)
         e = check_rights(r, buf_str(&tag));
     if (e == 0)
+        e = api_override(r, &how.tag, how.tag.len > 0 ? 1 : 0, &how.who);
+    if (e == 0)
         e = asked(r, &repo);
     if (e == 0)
         e = required(r, "at", query_position(r, "at", repo, &to));
@@ -278,6 +280,8 @@ int api_repository_delete(struct req *r)
 
     if (e == 0 && (req_app(r)->refuse.manifest_delete || req_app(r)->refuse.tag_delete))
         e = err_set(req_detail(r), -ERR_UNSUPPORTED, "this registry does not delete manifests");
+    if (e == 0)
+        e = api_override(r, NULL, 0, &who);
     if (e == 0)
         e = revert_drop(repo, &who, &entry, req_detail(r));
     return e < 0 ? e : req_reply_empty(r, 202);

@@ -22,6 +22,7 @@ struct transfer {
     struct digest digest; /* PUT, monolithic POST */
     bool has_digest;
     bool has_range;
+    bool ends;         /* a PUT that brings no bytes */
     uint64_t start;    /* offset at the beginning */
     uint64_t expected; /* bytes by Content-Range */
     uint64_t received;
@@ -72,15 +73,17 @@ static int reply_created(struct req *r, const struct digest *d)
 }
 
 /* ---- Holding a session. */
-static int hold(struct req *r, struct upload **ret, bool *ret_waited)
+static int hold(struct req *r, bool ending, struct upload **ret, bool *ret_waited)
 {
+    int (*take)(struct uploads *, struct str, struct str, struct str, struct upload **,
+                struct err_detail *) = ending ? upload_hold_to_end : upload_hold;
     int64_t until = clock_boot_ms() + HELD_WAIT_MS;
     int e;
 
     *ret_waited = false;
     for (;;) {
-        e = upload_hold(req_app(r)->uploads, req_target(r)->name, str_of(req_identity(r)->name),
-                        req_target(r)->reference, ret, req_detail(r));
+        e = take(req_app(r)->uploads, req_target(r)->name, str_of(req_identity(r)->name),
+                 req_target(r)->reference, ret, req_detail(r));
         if (e != -ERR_BUSY || clock_boot_ms() > until)
             break;
         *ret_waited = true;
@@ -105,7 +108,7 @@ static int begin_chunk(struct req *r, struct transfer *t)
     struct str range = req_header(r, "Content-Range");
     uint64_t first = 0, last = 0;
     bool waited;
-    int e = hold(r, &t->upload, &waited);
+    int e = hold(r, t->ends && range.len == 0, &t->upload, &waited);
 
     if (e < 0) {
         transfer_free(r);
@@ -372,6 +375,7 @@ int api_upload_put_begin(struct req *r)
     if (!t)
         return -ERR_NOMEM;
     t->digest = d;
+    t->ends = req_content_length(r) == 0;
     return begin_chunk(r, t);
 }
 
@@ -394,7 +398,7 @@ int api_upload_get(struct req *r)
 {
     struct upload *u;
     bool waited;
-    int e = hold(r, &u, &waited);
+    int e = hold(r, false, &u, &waited);
 
     if (e < 0)
         return e;
@@ -407,7 +411,7 @@ int api_upload_delete(struct req *r)
 {
     struct upload *u;
     bool waited;
-    int e = hold(r, &u, &waited);
+    int e = hold(r, false, &u, &waited);
 
     if (e < 0)
         return e;

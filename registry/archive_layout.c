@@ -6,7 +6,7 @@
 #define IMAGE_CONFIG "application/vnd.oci.image.config.v1+json"
 #define IMAGE_LAYER  "application/vnd.oci.image.layer.v1.tar"
 
-static const struct repo_who importer = {{"", 0}, {"import", 6}};
+static const struct repo_who importer = {.by = {"", 0}, .req = {"import", 6}};
 
 static int put_manifest(struct archive_import *in, const struct manifest *m, struct str body,
                         const struct digest *d, bool tagged)

@@ -36,9 +36,9 @@ static void print_head(const struct history_event *e)
 {
     char time[TIME_TEXT_MAX];
 
-    printf("%llu  %s  " STR_FMT "  " STR_FMT "  %s", (unsigned long long)e->seq,
+    printf("%llu  %s  " STR_FMT "  " STR_FMT "  %s%s", (unsigned long long)e->seq,
            time_format_rfc3339(e->ts, time).at, STR_ARG(or_none(e->op->by)),
-           STR_ARG(or_none(e->op->req)), kinds[e->op->kind]);
+           STR_ARG(or_none(e->op->req)), kinds[e->op->kind], e->op->override ? ",override" : "");
 }
 
 static int print_event(const struct history_event *e, void *arg)

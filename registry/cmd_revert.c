@@ -13,13 +13,14 @@ struct request {
     char text[2 * REQUEST_BYTES + 1];
 };
 
-static struct repo_who command(struct request *r)
+static struct repo_who command(const struct config *config, struct request *r)
 {
     uint8_t bytes[REQUEST_BYTES];
 
     rand_bytes(bytes, sizeof(bytes));
     hex_encode(bytes, sizeof(bytes), r->text);
-    return (struct repo_who){STR("command line"), str_of(r->text)};
+    return (struct repo_who){
+        .by = STR("command line"), .req = str_of(r->text), .override = config->override};
 }
 
 static int print_change(const struct revert_change *c, void *arg)
@@ -58,7 +59,7 @@ static int revert_one(struct past *p, struct repo *r, void *arg)
     struct request request;
     struct revert how = {.tag = t->tag,
                          .dry_run = p->config->dry_run,
-                         .who = command(&request),
+                         .who = command(p->config, &request),
                          .told = print_change,
                          .arg = r};
     uint64_t to = 0, entry = 0;
@@ -85,7 +86,8 @@ int cmd_revert(const struct config *config, const struct opt_list *args)
     int e;
 
     if (args->count != 1 || !past_target_parse(args->at[0], &t) || !config->at[0]) {
-        cmd_complain("usage: stowage revert --at MOMENT [--dry-run] NAME[:TAG] or PREFIX/");
+        cmd_complain(
+            "usage: stowage revert --at MOMENT [--dry-run] [--override] NAME[:TAG] or PREFIX/");
         return EXIT_USAGE;
     }
     e = past_open(&p, config);
@@ -98,7 +100,7 @@ int cmd_revert(const struct config *config, const struct opt_list *args)
 static int drop_one(struct past *p, struct repo *r, void *arg)
 {
     struct request request;
-    struct repo_who who = command(&request);
+    struct repo_who who = command(p->config, &request);
     uint64_t entry = 0;
     int e = revert_drop(r, &who, &entry, &p->why);
 
@@ -115,7 +117,7 @@ int cmd_rm(const struct config *config, const struct opt_list *args)
     int e;
 
     if (args->count != 1 || !past_target_parse(args->at[0], &t) || t.prefix || t.tag.len > 0) {
-        cmd_complain("usage: stowage rm NAME");
+        cmd_complain("usage: stowage rm [--override] NAME");
         return EXIT_USAGE;
     }
     e = past_open(&p, config);

@@ -57,7 +57,7 @@ static int print_settings(const struct settings *s)
 static int run(struct app *app, struct str name, const struct settings *wanted,
                struct err_detail *why)
 {
-    struct repo_who who = {STR("command line"), STR("settings")};
+    struct repo_who who = {.by = STR("command line"), .req = STR("settings")};
     struct repo *repo auto_repo = NULL;
     struct settings *now auto_settings = NULL;
     int e = repo_get(app->repos, name, &repo, why);

@@ -34,6 +34,7 @@ struct config {
     const char *at, *to; /* log, diff, revert */
     int64_t entries;
     bool dry_run;
+    bool override;
     bool deep, json;     /* fsck */
     struct opt_list set; /* settings */
 };

@@ -98,6 +98,59 @@ def tags_of_one_push(t):
     t.error(d.user("bob").delete(f"/v2/dev/rel/manifests/{found}"), 403, "DENIED")
 
 
+OVERRIDES = """
+allow user:alice ** *
+allow user:bob   a  pull,push,delete,history
+allow user:bob   a  override-immutable        v1
+allow user:carol a  pull,push,delete,history
+"""
+
+
+@case("R96", "R113", server="")
+def override_needs_its_right(t):
+    """The right alone changes nothing, to ask without it is refused and written down."""
+    d = Door(t, "--auth-mode", "bearer", users=("alice", "bob", "carol"), policy=OVERRIDES)
+    alice, bob, carol = (d.user(who) for who in ("alice", "bob", "carol"))
+    kind = [("Content-Type", oci.IMAGE)]
+    old, _ = alice.image("a", "v1")
+    new, body = alice.image("a", "new")
+    for tag in ("v2", "free"):
+        alice.image("a", tag)
+    alice.status(alice.req("PUT", "/v2/a/_stowage/settings", [], b'{"immutable":["v*"]}'), 200)
+    release = oci.dump({"tags": [{"tag": "v1", "digest": new}, {"tag": "v2", "digest": new}]})
+    ask = "?override=true"
+    asked = (
+        ("PUT", f"/v2/a/manifests/v1{ask}", kind, body),
+        ("PUT", f"/v2/a/manifests/free{ask}", kind, body),  # also where nothing is immutable
+        ("PUT", f"/v2/a/manifests/{new}{ask}&tag=v1&tag=v2", kind, body),
+        ("DELETE", f"/v2/a/manifests/v1{ask}", [], b""),
+        ("DELETE", f"/v2/a/manifests/{old}{ask}", [], b""),
+        ("POST", f"/v2/a/_stowage/tags{ask}", [], release),
+        ("POST", f"/v2/a/_stowage/revert{ask}&at=1&tag=v2", [], b""),
+        ("POST", f"/v2/a/_stowage/revert{ask}&at=1", [], b""),
+        ("DELETE", f"/v2/a/_stowage/repository{ask}", [], b""),
+    )
+    for method, target, headers, content in asked:
+        t.error(carol.req(method, target, headers, content), 403, "DENIED")
+    denials = [x for x in d.server.log().splitlines() if "action=override-immutable" in x]
+    t.eq(len(denials), len(asked), "denials in the log")
+    t.true(all("event=auth.denied" in x and "by=carol" in x for x in denials), "each names her", denials)
+    for method, target, headers, content in asked[1:3] + asked[4:]:  # bob may on v1 alone
+        t.error(bob.req(method, target, headers, content), 403, "DENIED")
+    t.error(bob.req("PUT", "/v2/a/manifests/v1", kind, body), 403, "DENIED")
+    t.eq(alice.get("/v2/a/manifests/v1").h("Docker-Content-Digest"), old, "so far nothing moved")
+    t.status(bob.req("PUT", f"/v2/a/manifests/v1{ask}", kind, body), 201)
+    t.eq(alice.get("/v2/a/manifests/v1").h("Docker-Content-Digest"), new, "it moved")
+    t.error(carol.req("PUT", f"/v2/a/manifests/v2{ask}", kind, body), 403, "DENIED")
+    token = bob.get("/auth/token?scope=repository:a:pull").json()["token"]
+    t.error(d.by(people.bearer(token)).delete(f"/v2/a/manifests/v1{ask}"), 401, "UNAUTHORIZED")
+    token = bob.get("/auth/token?scope=repository:a:pull,push,delete").json()["token"]
+    t.status(d.by(people.bearer(token)).delete(f"/v2/a/manifests/v1{ask}"), 202)
+    log = alice.get("/v2/a/_stowage/log").json()["entries"]
+    ops = [op for entry in log for op in entry["operations"] if op.get("override")]
+    t.eq([(op["op"], op["by"]) for op in ops], [("put", "bob"), ("tags", "bob")], "overrides")
+
+
 @case("R125", server="")
 def catalog_of_each(t):
     """Everybody sees what the policy lists for him, page by page without a gap."""

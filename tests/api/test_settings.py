@@ -59,6 +59,84 @@ def immutable_of_many(t):
     t.eq([tag_of(t, repo, x) for x in ("v1", "x", "y")], [a, a, None], "tags")
 
 
+def said(t, repo):
+    """Of each operation in the log that changed a tag: its kind, and whether it says override."""
+    log = oci.json.loads(t.status(t.get(f"/v2/{repo}/_stowage/log"), 200).body)
+    ops = [op for entry in log["entries"] for op in entry["operations"]]
+    return [(op["op"], op.get("override", False)) for op in ops if op["tags"] or op["op"] == "drop"]
+
+
+@case("R96", "L30")
+def override_of_immutable_tags(t):
+    """By an explicit request only, and it is in the log."""
+    repo = t.repo()
+    (a, a_body), (b, b_body) = images(t, repo)
+    t.status(settings(t, repo, immutable=["v*"]), 200)
+    t.status(put(t, repo, "v1", a_body), 201)
+    for no in ("", "?override=false"):
+        refused(t, put(t, repo, f"v1{no}", b_body), "v1", a, 403)
+        refused(t, t.delete(f"/v2/{repo}/manifests/v1{no}"), "v1", a, 403)
+    for odd in ("?override", "?override=1", "?override=True", "?override=%00"):
+        t.error(put(t, repo, f"v1{odd}", b_body), 400, "MANIFEST_INVALID")
+        t.error(t.delete(f"/v2/{repo}/manifests/v1{odd}"), 400, "MANIFEST_INVALID")
+    t.eq(tag_of(t, repo, "v1"), a, "tag")
+    wanted = [("put", False)]
+    t.status(put(t, repo, "v1?override=true", b_body), 201)
+    t.eq(tag_of(t, repo, "v1"), b, "tag")
+    t.status(put(t, repo, f"{a}?tag=v1&tag=v2&override=true", a_body), 201)
+    path = f"/v2/{repo}/_stowage/tags"
+    body = oci.dump({"tags": [{"tag": "v1", "digest": b}, {"tag": "v2", "digest": None}]})
+    refused(t, t.req("POST", path, {}, body), "v1", a, 403)
+    t.status(t.req("POST", f"{path}?override=true", {}, body), 204)
+    t.eq([tag_of(t, repo, x) for x in ("v1", "v2")], [b, None], "tags")
+    wanted += [("put", True), ("put", True), ("tags", True)]
+    refused(t, t.delete(f"/v2/{repo}/manifests/{b}"), "v1", b, 403)
+    t.status(t.delete(f"/v2/{repo}/manifests/{b}?override=true"), 202)
+    t.status(put(t, repo, "v3", a_body), 201)
+    t.status(t.delete(f"/v2/{repo}/manifests/v3?override=true"), 202)
+    wanted += [("delete", True), ("put", False), ("tags", True)]
+    t.eq(said(t, repo), wanted, "what the log says")
+
+
+@case("R96")
+def override_of_a_revert(t):
+    repo = t.repo()
+    (a, a_body), (b, b_body) = images(t, repo)
+    t.status(put(t, repo, "v1", a_body), 201)
+    at = oci.json.loads(t.get(f"/v2/{repo}/_stowage/log").body)["head"]
+    t.status(put(t, repo, "v1", b_body), 201)
+    t.status(settings(t, repo, immutable=["v*"]), 200)
+    for target in (f"revert?at={at}&tag=v1", f"revert?at={at}"):
+        path = f"/v2/{repo}/_stowage/{target}"
+        t.error(t.req("POST", path, {}, b""), 403, "DENIED")
+        t.status(t.req("POST", f"{path}&override=true", {}, b""), 200)
+        t.eq(tag_of(t, repo, "v1"), a, "tag")
+        t.status(put(t, repo, "v1?override=true", b_body), 201)
+    path = f"/v2/{repo}/_stowage/repository"
+    t.error(t.delete(path), 403, "DENIED")
+    t.status(t.delete(f"{path}?override=true"), 202)
+    t.eq(said(t, repo)[-1], ("drop", True), "the last word")
+
+
+@case("R96", "L14", server="")
+def override_by_command(t):
+    srv = t.serve()
+    client = t.at(srv)
+    (a, a_body), (_, b_body) = images(client, "a")
+    client.status(put(client, "a", "v1", a_body), 201)
+    at = str(oci.json.loads(client.get("/v2/a/_stowage/log").body)["head"])
+    client.status(put(client, "a", "v1", b_body), 201)
+    client.status(settings(client, "a", immutable=["*"]), 200)
+    revert = ("revert", "--root", srv.root, "--at", at)
+    one_sentence(t, run(t, *revert, "a:v1"), 1, "immutable")
+    t.eq(run(t, *revert, "--override", "a:v1")[0], 0, "status")
+    t.eq(tag_of(client, "a", "v1"), a, "tag")
+    one_sentence(t, run(t, "rm", "--root", srv.root, "a"), 1, "immutable")
+    t.eq(run(t, "rm", "--root", srv.root, "--override", "a")[0], 0, "status")
+    log = run(t, "log", "--root", srv.root, "a")[1]
+    t.true("tags,override" in log and "drop,override" in log, "the log says so", log)
+
+
 @case("R96")
 def settings_are_read_and_replaced(t):
     repo = t.repo()

@@ -176,6 +176,39 @@ def unknown(ctx):
     check("404" in said or "UNKNOWN" in said, f"crane says: {said}")
 
 
+class Caller:
+    """Log-ins, see logins.py."""
+
+    tag = "1"
+    checks = False  # it only writes down what it is told
+    copies = True
+
+    def __init__(self, ctx, address):
+        self.ctx, self.address = ctx, address
+        self.sample, self.pulls = ctx.samples.get("image"), 0
+
+    def ref(self, repo):
+        return f"{self.address}/{repo}:{self.tag}"
+
+    def login(self, user, password):
+        self.ctx.run("crane", "auth", "login", "-u", user, "-p", password, self.address)
+
+    def logout(self):
+        self.ctx.run("crane", "auth", "logout", self.address)
+
+    def push(self, repo):
+        crane(self.ctx, "push", self.sample.folder, self.ref(repo))
+
+    def pull(self, repo):
+        self.pulls += 1
+        layout = self.ctx.path(f"by-{self.address.rpartition(':')[2]}-{self.pulls}")
+        crane(self.ctx, "pull", "--format=oci", self.ref(repo), layout)
+        check_equal(verify_layout(layout)[0], self.sample.digest, "what was pulled")
+
+    def mount(self, source, target):
+        crane(self.ctx, "copy", self.ref(source), self.ref(target))
+
+
 CASES = (
     ("push and validate an image, twice", push),
     ("push and validate a multi-arch index", push_index),

@@ -244,6 +244,45 @@ def unknown(ctx):
     check("unknown" in said or "not found" in said, f"docker says: {said}")
 
 
+class Caller:
+    """Log-ins, see logins.py."""
+
+    tag = "1"
+    checks = True
+    copies = False
+
+    def __init__(self, ctx, address):
+        self.ctx, self.address = ctx, address
+        self.image = build(ctx, "localhost/log-ins:1", "log-ins")
+        self.id = image_id(ctx, self.image)
+
+    def ref(self, repo):
+        return f"{self.address}/{repo}:{self.tag}"
+
+    def login(self, user, password):
+        docker(self.ctx, "login", "-u", user, "-p", password, self.address)
+
+    def logout(self):
+        docker(self.ctx, "logout", self.address)
+
+    def push(self, repo):
+        docker(self.ctx, "tag", self.image, self.ref(repo))
+        try:
+            return push(self.ctx, self.ref(repo))
+        finally:
+            docker(self.ctx, "rmi", self.ref(repo))  # the name alone
+
+    def pull(self, repo):
+        docker(self.ctx, "pull", self.ref(repo))
+        check_equal(image_id(self.ctx, self.ref(repo)), self.id, "image pulled")
+        docker(self.ctx, "rmi", self.ref(repo))
+
+    def mount(self, source, target):
+        """By what it remembers of where its layers lie; so this is a push, as others are."""
+        assert source != target
+        self.push(target)
+
+
 CASES = (
     ("build from scratch and push, twice", push_built),
     ("push an imported file system", push_imported),

@@ -94,6 +94,39 @@ def unknown(ctx):
     check("not found" in said, f"helm says: {said}")
 
 
+class Caller:
+    """Log-ins, see logins.py."""
+
+    tag = "1.0.0"
+    checks = True
+    copies = False
+    mount = None
+
+    def __init__(self, ctx, address):
+        self.ctx, self.address, self.pulls = ctx, address, 0
+        self.path = package(ctx, "x", self.tag, lines=5000)
+
+    def login(self, user, password):
+        words = ("login", "--plain-http", "-u", user, "-p", password)
+        self.ctx.run("helm", "registry", *words, self.address)
+
+    def logout(self):
+        self.ctx.run("helm", "registry", "logout", self.address)
+
+    def push(self, repo):
+        target = f"oci://{self.address}/{repo.rpartition('/')[0]}"
+        self.ctx.run("helm", "push", self.path, target, "--plain-http")
+
+    def pull(self, repo):
+        self.pulls += 1
+        target = f"by-{self.address.rpartition(':')[2]}-{self.pulls}"
+        self.ctx.run("helm", "pull", f"oci://{self.address}/{repo}", "--version", self.tag,
+                     "--plain-http", "-d", self.ctx.folder(target))  # fmt: skip
+        name = f"x-{self.tag}.tgz"
+        check_equal(digest_of(self.ctx.read(f"{target}/{name}")),
+                    digest_of(self.ctx.read(f"packed/{name}")), "the chart pulled")  # fmt: skip
+
+
 CASES = (
     ("push and pull a chart", push_and_pull),
     ("push and pull a chart with provenance", with_provenance),

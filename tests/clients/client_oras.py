@@ -239,6 +239,42 @@ def unknown(ctx):
     check("not found" in said, f"oras says: {said}")
 
 
+class Caller:
+    """Log-ins, see logins.py."""
+
+    tag = "1"
+    checks = True
+    copies = True
+
+    def __init__(self, ctx, address):
+        self.ctx, self.address, self.pulls = ctx, address, 0
+        self.content = noise(ctx.run_id + "log-ins", 100_000)
+        ctx.write("log-ins/data.bin", self.content)
+
+    def ref(self, repo):
+        return f"{self.address}/{repo}:{self.tag}"
+
+    def login(self, user, password):
+        oras(self.ctx, *plain("login", "-u", user, "-p", password), self.address)
+
+    def logout(self):
+        oras(self.ctx, "logout", self.address)
+
+    def push(self, repo):
+        oras(self.ctx, *plain("push", "--no-tty"), "--artifact-type", SBOM, self.ref(repo),
+             "data.bin:application/vnd.example.data", cwd=self.ctx.path("log-ins"))  # fmt: skip
+
+    def pull(self, repo):
+        self.pulls += 1
+        target = f"by-{self.address.rpartition(':')[2]}-{self.pulls}"
+        oras(self.ctx, *plain("pull", "--no-tty", "-o", self.ctx.folder(target)), self.ref(repo))
+        check(self.ctx.read(f"{target}/data.bin") == self.content, "other bytes pulled")
+
+    def mount(self, source, target):
+        words = ("--from-plain-http", "--to-plain-http", self.ref(source), self.ref(target))
+        oras(self.ctx, "cp", "--no-tty", *words)
+
+
 CASES = (
     ("push and pull an artifact", push_and_pull),
     ("push and pull a big file", big_file),

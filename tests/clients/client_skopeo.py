@@ -185,6 +185,39 @@ def unknown(ctx):
     check("unknown" in said.lower(), f"skopeo says: {said}")
 
 
+class Caller:
+    """Log-ins, see logins.py."""
+
+    tag = "1"
+    checks = True
+    copies = True
+
+    def __init__(self, ctx, address):
+        self.ctx, self.address = ctx, address
+        self.sample, self.pulls = ctx.samples.get("image"), 0
+
+    def ref(self, repo):
+        return f"docker://{self.address}/{repo}:{self.tag}"
+
+    def login(self, user, password):
+        skopeo(self.ctx, "login", "--tls-verify=false", "-u", user, "-p", password, self.address)
+
+    def logout(self):
+        skopeo(self.ctx, "logout", self.address)
+
+    def push(self, repo):
+        copy(self.ctx, f"oci:{self.sample.ref}", self.ref(repo))
+
+    def pull(self, repo):
+        self.pulls += 1
+        layout = self.ctx.path(f"by-{self.address.rpartition(':')[2]}-{self.pulls}")
+        copy(self.ctx, self.ref(repo), f"oci:{layout}:it")
+        check_equal(verify_layout(layout)[0], self.sample.digest, "what was pulled")
+
+    def mount(self, source, target):
+        copy(self.ctx, self.ref(source), self.ref(target))
+
+
 CASES = (
     ("push an image", push),
     ("push the same image again", push_again),

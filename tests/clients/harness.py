@@ -76,9 +76,10 @@ def children_of(manifest):
 class Registry:
     """The registry under test, seen by our own plain HTTP client."""
 
-    def __init__(self, address, root=None):
+    def __init__(self, address, root=None, always=None):
         self.address = address
         self.root = root  # the folder of a node of this run
+        self.always = always or {}  # headers of every request
 
     def connect(self):
         return http.client.HTTPConnection(self.address, timeout=HTTP_SECONDS_MAX)
@@ -86,7 +87,7 @@ class Registry:
     def request(self, method, path, body=None, headers=None):
         connection = self.connect()
         try:
-            connection.request(method, path, body=body, headers=headers or {})
+            connection.request(method, path, body, {**self.always, **(headers or {})})
             answer = connection.getresponse()
             data = answer.read(BODY_BYTES_MAX)
             return answer.status, {k.lower(): v for k, v in answer.getheaders()}, data
@@ -231,6 +232,7 @@ class Context:
 
     plain = True
     big = False
+    doors = None  # registries that ask for log-ins (logins.py), where the run can start them
 
     def __init__(self, name, registry, sample_set, path, run_id, scratch, without):
         self.name = name

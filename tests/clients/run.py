@@ -21,7 +21,6 @@ A client that cannot be had is printed as 'missing' with the reason, its cases c
 import argparse
 import importlib
 import os
-import re
 import secrets
 import shutil
 import signal
@@ -33,18 +32,17 @@ import traceback
 
 sys.dont_write_bytecode = True
 import harness  # noqa: E402
+import logins  # noqa: E402
 import samples  # noqa: E402
+from node import Node  # noqa: E402
 
 CLIENTS = (
     "docker", "podman", "skopeo", "buildah", "ctr", "oras", "crane", "regctl", "helm", "cosign",
     "notation", "shapes",
 )  # fmt: skip
 FEATURES = ("referrers", "tag-delete", "catalog", "sha512", "strict-tags")
-NODE_START_SECONDS_MAX = 30
-SANITIZER = re.compile(r"ERROR: \w*Sanitizer|runtime error:|WARNING: ThreadSanitizer")
 PRIVATE_MARK = "CLIENTS_IN_PRIVATE_NAMESPACE"
 SHARED_CACHE = "/var/lib/containers"  # root's blob cache of skopeo, podman, buildah
-LISTENING = re.compile(r"listening on http://(127\.0\.0\.1:\d+)")
 
 
 def enter_private_namespace():
@@ -81,60 +79,6 @@ class Tally:
         print(f"{what}: {why}", flush=True)
 
 
-class Node:
-    """Our registry, started for this run."""
-
-    def __init__(self, scratch):
-        here = os.path.dirname(os.path.abspath(__file__))
-        program = os.environ.get("STOWAGE") or os.path.join(here, "..", "..", "build", "stowage")
-        if not os.access(program, os.X_OK):
-            sys.exit(f"clients: no program at {program}: build it, or set STOWAGE")
-        self.log = os.path.join(scratch, "node.log")
-        out = os.path.join(scratch, "node.out")
-        self.root = os.path.join(scratch, "root")
-        command = [program, "serve", "--root", self.root]
-        with open(out, "wb") as stdout, open(self.log, "wb") as stderr:
-            self.process = subprocess.Popen(
-                command + ["--listen", "127.0.0.1:0"],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-            )
-        self.address = self.wait_for_address(out)
-
-    def wait_for_address(self, out):
-        deadline = time.monotonic() + NODE_START_SECONDS_MAX
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with open(out, encoding="utf-8", errors="replace") as text:
-                found = LISTENING.search(text.read())
-            if found:
-                return found.group(1)
-            time.sleep(0.05)
-        self.process.kill()
-        self.process.wait()
-        sys.exit(f"clients: the node did not start: {self.errors()[-500:]}")
-
-    def errors(self):
-        with open(self.log, encoding="utf-8", errors="replace") as text:
-            return text.read()
-
-    def stop(self):
-        """Ends the node; returns what was wrong with its end, or nothing."""
-        if self.process.poll() is not None:
-            return f"the node ended by itself with status {self.process.returncode}"
-        self.process.terminate()
-        try:
-            self.process.wait(harness.DAEMON_STOP_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            return "the node did not end on SIGTERM"
-        if self.process.returncode != 0:
-            return f"the node ended with status {self.process.returncode}"
-        found = SANITIZER.search(self.errors())
-        return f"sanitizer report: {self.errors()[found.start():][:1500]}" if found else None
-
-
 def run_case(context, client, case, without, tally):
     title, function, *needs = case
     what = f"{client}: {title}"
@@ -156,20 +100,25 @@ def run_case(context, client, case, without, tally):
         tally.passes(what, time.monotonic() - started)
 
 
+def cases_of(module):
+    return module.CASES + logins.cases(module)
+
+
 def run_client(name, context, without, tally):
     module = importlib.import_module(f"client_{name}")
+    count = len(cases_of(module))
     try:
         version = module.setup(context)
     except harness.Missing as reason:
-        tally.skips(f"missing: {name}", f"{reason} ({len(module.CASES)} cases)", len(module.CASES))
+        tally.skips(f"missing: {name}", f"{reason} ({count} cases)", count)
         return
     except harness.Failed as failure:
         # A client that does not even print its version cannot be had here.
         reason = " ".join(str(failure).split())[:500]
-        tally.skips(f"missing: {name}", f"{reason} ({len(module.CASES)} cases)", len(module.CASES))
+        tally.skips(f"missing: {name}", f"{reason} ({count} cases)", count)
         return
     print(f"client {name}: {version}", flush=True)
-    for case in module.CASES:
+    for case in cases_of(module):
         run_case(context, name, case, without, tally)
     for lack in module.LACKS:
         print(f"n/a  {name}: {lack}", flush=True)
@@ -202,7 +151,7 @@ def parse_arguments():
 
 def list_cases(clients):
     for name in clients:
-        for title, *_ in importlib.import_module(f"client_{name}").CASES:
+        for title, *_ in cases_of(importlib.import_module(f"client_{name}")):
             print(f"{name}: {title}")
 
 
@@ -217,6 +166,7 @@ def run_all(arguments, scratch, tally):
     if arguments.path:
         path = f"{os.path.abspath(arguments.path)}:{path}"
     registry = harness.Registry(address, node.root if node else None)
+    doors = harness.Context.doors = logins.Doors(scratch) if node else None
     harness.Context.big = arguments.big
     sample_set = samples.Samples(os.path.join(scratch, "samples"), run_id)
     try:
@@ -229,8 +179,8 @@ def run_all(arguments, scratch, tally):
             finally:
                 context.close()
     finally:
-        trouble = node.stop() if node else None
-    if trouble:
+        troubles = [node.stop(), *doors.stop()] if node else []
+    for trouble in filter(None, troubles):
         tally.fails("node: lives through the run and ends cleanly", trouble)
 
 

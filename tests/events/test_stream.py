@@ -24,7 +24,7 @@ def polls_tell_everything_once_in_order(w):
     for i in range(30):
         a.client.push(NAMES[i % 4], f"t{i}", 100)
     digest = b.client.push("one", "gone", 100)
-    b.client.delete("/v2/one/manifests/gone")
+    b.client.delete("/v2/one/manifests/gone?override=true")
     b.client.delete(f"/v2/one/manifests/{digest}")
     for node in (a, b):
         events, _ = poll_all(node.client, n=7)
@@ -40,6 +40,8 @@ def polls_tell_everything_once_in_order(w):
     push = next(e for e in events if e["data"]["repository"] == "one" and e["id"] == "1.0")
     eq(push["data"]["tags"], ["t0"], "tags of a push")
     eq(push["subject"], "one:t0", "subject")
+    told = [e["type"] for e in events if e["data"].get("override") is True]
+    eq(told, ["stowage.tags"], "overrides of immutable tags")
 
 
 @case

@@ -159,6 +159,25 @@ def manifest_of_an_immutable_tag_deleted(w):
 
 
 @case
+def immutable_tags_overridden(w):
+    tag, digest = first_tag(w, "alone")
+    add(w, "alone", op("settings", settings={"immutable": ["*"]}))
+    add(w, "alone", op("tags", set=[{"tag": tag, "digest": None}], override=True))
+    add(w, "alone", op("tags", set=[{"tag": tag, "digest": digest}]))
+    w.clean("alone")
+    add(w, "alone", op("delete", digest=digest, override=True))
+    w.only("warning", "repos/alone", "is empty, but the catalog says otherwise", "alone")
+
+
+@case
+def immutable_tags_dropped(w):
+    tag, _ = first_tag(w, "alone")
+    add(w, "alone", op("settings", settings={"immutable": [tag]}))
+    key = add(w, "alone", op("drop"))
+    w.has("damage", key, f"changes the immutable tag {tag}", "alone")
+
+
+@case
 def condition_that_did_not_hold(w):
     tag, digest = first_tag(w, "alone")
     add(w, "alone", op("tags", set=[{"tag": tag, "digest": digest, "if": {"match": [digest]}}]))

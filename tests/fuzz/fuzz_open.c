@@ -199,7 +199,7 @@ static int add_tag(struct str tag, void *arg)
 static void check_repo(struct repo *repo, bool writable)
 {
     struct buf tags auto_buf = BUF_INIT(64);
-    struct repo_who who = {STR_NONE, STR_NONE};
+    struct repo_who who = {.by = STR_NONE, .req = STR_NONE};
     bool more;
     int r;
 
@@ -214,7 +214,7 @@ static void check_open(bool damaged, bool writable)
     struct repos_settings settings = {.references = REFERENCES_STRICT};
     struct repos *repos;
     struct repo *repo = NULL;
-    struct repo_who who = {STR_NONE, STR_NONE};
+    struct repo_who who = {.by = STR_NONE, .req = STR_NONE};
     int r;
 
     fuzz_need(repos_new(blobs, &settings, &repos), "repos_new");

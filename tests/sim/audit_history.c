@@ -36,6 +36,8 @@ static unsigned view_at(const struct replay *r, uint32_t tick)
 /* Is there a tag that the operation would change, and must not? */
 static bool denied(const struct view *v, const struct op *op)
 {
+    if (op->override)
+        return false;
     for (unsigned t = 0; t < TAGS_MAX; t++) {
         bool named = (op->tags & (1u << t)) != 0, gone = (op->gone & (1u << t)) != 0;
         bool on = v->tags[t] == op->manifest + 1;

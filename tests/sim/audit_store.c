@@ -10,23 +10,24 @@
 
 /* ---- the plain model */
 
-/* value: manifest + 1, 0 none. What is immutable stays where it is (R96). */
-static void set_tag(struct view *v, unsigned t, unsigned value)
+/* value: manifest + 1, 0 none. What is immutable stays where it is (R96), but for operations that
+ * say they override that (B23). */
+static void set_tag(struct view *v, bool override, unsigned t, unsigned value)
 {
-    if ((v->immutable & (1u << t)) && v->tags[t] && v->tags[t] != value)
+    if (!override && (v->immutable & (1u << t)) && v->tags[t] && v->tags[t] != value)
         sim_fail("an immutable tag was changed: %u from %u to %u", t, v->tags[t], value);
     v->tags[t] = (uint8_t)value;
 }
 
-static void put_tags(struct view *v, const struct json *tags, unsigned manifest)
+static void put_tags(struct view *v, bool override, const struct json *tags, unsigned manifest)
 {
     for (size_t i = 0; i < json_len(tags); i++)
         for (unsigned t = 0; t < TAGS_MAX; t++)
             if (str_eq(json_str(json_at(tags, i)), world_tag(t)))
-                set_tag(v, t, manifest + 1);
+                set_tag(v, override, t, manifest + 1);
 }
 
-static void set_tags(struct view *v, const struct json *sets)
+static void set_tags(struct view *v, bool override, const struct json *sets)
 {
     for (size_t i = 0; i < json_len(sets); i++) {
         const struct json *set = json_at(sets, i);
@@ -35,7 +36,7 @@ static void set_tags(struct view *v, const struct json *sets)
 
         for (unsigned t = 0; t < TAGS_MAX; t++)
             if (str_eq(json_str(json_get(set, "tag")), world_tag(t)))
-                set_tag(v, t, (unsigned)(manifest + 1));
+                set_tag(v, override, t, (unsigned)(manifest + 1));
     }
 }
 
@@ -53,17 +54,18 @@ static void apply_op(struct view *v, const struct json *op)
 {
     struct str name = json_str(json_get(op, "op"));
     int manifest = world_manifest_of(json_str(json_get(op, "digest")));
+    bool override = json_get(op, "override") != NULL;
 
     if (str_eq(name, STR("tags"))) {
-        set_tags(v, json_get(op, "set"));
+        set_tags(v, override, json_get(op, "set"));
     } else if (str_eq(name, STR("put")) && manifest >= 0) {
         v->manifests |= 1u << manifest;
-        put_tags(v, json_get(op, "tags"), (unsigned)manifest);
+        put_tags(v, override, json_get(op, "tags"), (unsigned)manifest);
     } else if (str_eq(name, STR("delete")) && manifest >= 0) {
         v->manifests &= ~(1u << manifest);
         for (unsigned t = 0; t < TAGS_MAX; t++)
             if (v->tags[t] == manifest + 1)
-                set_tag(v, t, 0);
+                set_tag(v, override, t, 0);
     } else if (str_eq(name, STR("settings"))) {
         settle(v, json_get(json_get(op, "settings"), "immutable"));
     }
@@ -83,6 +85,8 @@ static void count_req(struct replay *r, const struct json *op, unsigned entry)
     r->at[index] = entry;
     if (hist_at((unsigned)index)->repo != r->repo)
         sim_fail("operation %u is in the log of another repository", (unsigned)index);
+    if (json_get(op, "override") && !hist_at((unsigned)index)->override)
+        sim_fail("operation %u overrides immutable tags, and did not ask to", (unsigned)index);
 }
 
 /* ---- checkpoints: the state of the entries before must encode to them (I4, I11) */

@@ -85,9 +85,14 @@ static void do_op(struct client *c, struct request *rq, unsigned node, bool link
         sched_sleep_us(rng_between(&c->rng, MS, SEC));
 }
 
+/* In some worlds one change in so many is an override. */
+#define OVERRIDES_EVERY 8
+
 static struct op *begin_op(struct client *c, struct request *rq, enum op_kind kind, unsigned repo)
 {
     rq->op = hist_call(kind, c->number, repo);
+    rq->op->override = world->plan.overrides && kind <= OP_DELETE_MANIFEST &&
+                       (rq->op - hist_at(0)) % OVERRIDES_EVERY == 0;
     rq->repo = repo;
     return rq->op;
 }

@@ -41,6 +41,7 @@ struct op {
     uint32_t tags;           /* mask: put, delete of a tag; OP_LIST: the answer; OP_SETTINGS: the
                                 immutable ones */
     uint32_t gone;           /* mask of tags to be removed: OP_SET_TAGS */
+    bool override;           /* asked that immutable tags should not hold it back */
     unsigned want;           /* condition on the one tag: 0 none, else what GET_TAG said + 1 */
     uint32_t missing_blobs, missing_manifests;
     int value;           /* OP_GET_TAG: manifest + 1, 0 none; OP_GET_*: 1 there, 0 not */

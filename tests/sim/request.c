@@ -46,7 +46,8 @@ static struct repo *fresh_repo(struct request *rq, unsigned repo, int *ret_err,
 
 static struct repo_who who_of(struct request *rq)
 {
-    return (struct repo_who){IDENTITY, str_of(rq->number)};
+    return (struct repo_who){
+        .by = IDENTITY, .req = str_of(rq->number), .override = rq->op->override};
 }
 
 /* If-Match with what the tag was, or If-None-Match: *. */

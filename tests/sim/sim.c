@@ -126,6 +126,7 @@ void plan_make(uint64_t seed, struct plan *p)
     plan_weights(&rng, p);
     if (rng_chance(&rng, 2500))
         plan_crowd(p);
+    p->overrides = seed % 4 == 2;
 }
 
 /* ---- the director: things that happen to the world */

@@ -27,6 +27,7 @@ struct plan {
     unsigned nodes, clients, repos, tags, manifests, contents;
     unsigned ops;     /* of each client */
     unsigned workers; /* of each node */
+    bool overrides;   /* some changes ask to pass immutable tags */
     bool faulty;      /* else nothing ever goes wrong, and no answer may say so */
     struct net_settings net;
     unsigned crashes, pauses, outages, jumps, steps; /* how many of each */

@@ -56,7 +56,8 @@ static const char rules[] = "group devs bob carol\n"
                             "allow user:bob team/** delete\n"
                             "allow claim:ref=refs/heads/* ci/* push\n"
                             "allow anonymous public/* pull,catalog\n"
-                            "allow authenticated shared pull\r\n";
+                            "allow authenticated shared pull\r\n"
+                            "allow user:dave rel override-immutable v*\n";
 
 static void test_first_rule(void **state)
 {
@@ -78,6 +79,10 @@ static void test_first_rule(void **state)
         {"bob", "team/a", "v1", ACTION_DELETE, 5, false},
         {"bob", "team/a", "w1", ACTION_DELETE, 6, true},
         {"bob", "team/a", "", ACTION_DELETE, 5, false}, /* a digest carries any tag */
+        {"dave", "rel", "v1", ACTION_OVERRIDE, 10, true},
+        {"dave", "rel", "w1", ACTION_OVERRIDE, 0, false},
+        {"dave", "rel", "", ACTION_OVERRIDE, 0, false}, /* so here */
+        {"dave", "rel", "v1", ACTION_PUSH, 0, false},
         {"carol", "team/a", "w1", ACTION_DELETE, 0, false},
         {"x,claim:ref=refs/heads/main", "ci/a", "t", ACTION_PUSH, 7, true},
         {"x,claim:ref=refs/tags/v1", "ci/a", "t", ACTION_PUSH, 0, false},
@@ -89,7 +94,7 @@ static void test_first_rule(void **state)
     struct policy *p = parsed(rules);
 
     (void)state;
-    assert_int_equal(policy_rules(p), 8);
+    assert_int_equal(policy_rules(p), 9);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct login *l = NULL;
         struct policy_answer got;

@@ -158,7 +158,7 @@ int put_body(struct site *s, const char *repo, struct str body, const char *cons
     struct manifest m auto_manifest = {.doc = NULL};
     struct repo *r auto_repo = NULL;
     struct buf missing auto_buf = BUF_INIT(1 << 20);
-    struct repo_who who = {STR("tester"), STR("request-1")};
+    struct repo_who who = {.by = STR("tester"), .req = STR("request-1")};
     struct str names[REPO_TAGS_PUT_MAX];
     struct repo_put put = {.manifest = &m, .body = body, .tags = names};
     int e = manifest_parse(body, STR_NONE, &m, NULL);

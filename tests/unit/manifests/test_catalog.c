@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-static const struct repo_who who = {{"tester", 6}, {"r", 1}};
+static const struct repo_who who = {.by = {"tester", 6}, .req = {"r", 1}};
 
 struct names {
     char text[4096];

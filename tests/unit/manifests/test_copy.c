@@ -77,7 +77,7 @@ static struct store *make_source(void)
 {
     const struct image one = {.config = "c1", .layers = {"l1"}},
                        two = {.config = "c1", .layers = {"l1"}, .salt = "2"};
-    const struct repo_who who = {STR("me"), STR_NONE};
+    const struct repo_who who = {.by = STR("me"), .req = STR_NONE};
     struct store *s = mem_store();
     struct digest d;
     struct site site;
@@ -171,7 +171,7 @@ static void test_dies_or_fails_at_any_call(void **state)
 static void push_on(const struct store_fault_call *call, void *arg)
 {
     const struct image more = {.config = "c1", .layers = {"l1"}, .salt = "3"};
-    const struct repo_who who = {STR("me"), STR_NONE};
+    const struct repo_who who = {.by = STR("me"), .req = STR_NONE};
     struct site site;
     struct digest d = digest_named("l1"), m;
     struct repo *r;

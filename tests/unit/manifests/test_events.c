@@ -104,7 +104,7 @@ static void look(struct world *w)
 static void push(struct world *w, unsigned node, const char *name)
 {
     struct image image = {.config = "c"};
-    const struct repo_who who = {STR("me"), STR("r")};
+    const struct repo_who who = {.by = STR("me"), .req = STR("r")};
     struct buf body auto_buf = BUF_INIT(4096), missing auto_buf = BUF_INIT(4096);
     struct manifest m;
     struct repo *r auto_repo = NULL;

@@ -38,7 +38,7 @@ static void push_some(struct store *store)
 {
     const struct image one = {.config = "c1", .layers = {"l1", "l2"}};
     const struct image two = {.config = "c2", .layers = {"l1"}, .subject = "s", .annotation = "x"};
-    const struct repo_who who = {STR("me"), STR_NONE};
+    const struct repo_who who = {.by = STR("me"), .req = STR_NONE};
     struct repo *r auto_repo = NULL;
     struct digest d;
     struct site s;

@@ -14,7 +14,7 @@
 #define TAGS      24000
 #define WAIT_MS   60000
 
-static const struct repo_who who = {{"tester", 6}, {"r", 1}};
+static const struct repo_who who = {.by = {"tester", 6}, .req = {"r", 1}};
 static struct digest digests[MANIFESTS];
 
 static struct str tag_name(unsigned i, char out[32])

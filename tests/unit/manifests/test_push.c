@@ -12,7 +12,7 @@
 #define TRIES_MAX  3    /* of a step, once the fault is over */
 #define BODY_BYTES 1024
 
-static const struct repo_who who = {{"tester", 6}, {"request-1", 9}};
+static const struct repo_who who = {.by = {"tester", 6}, .req = {"request-1", 9}};
 
 /* One process. */
 struct site {

@@ -9,7 +9,7 @@
 
 #define REPO "library/app"
 
-static const struct repo_who who = {{"tester", 6}, {"r", 1}};
+static const struct repo_who who = {.by = {"tester", 6}, .req = {"r", 1}};
 
 static struct image image_of(const char *salt)
 {

@@ -13,7 +13,7 @@
 #define WAIT_MS 30000
 #define ENTRIES 320 /* some due positions: an entry is about half a KiB */
 
-static const struct repo_who who = {{"tester", 6}, {"r", 1}};
+static const struct repo_who who = {.by = {"tester", 6}, .req = {"r", 1}};
 
 static int put_number(struct site *s, unsigned i)
 {

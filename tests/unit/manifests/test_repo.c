@@ -265,7 +265,7 @@ static void test_a_seen_link_ends_with_the_unlink(void **state)
 {
     struct store *store = mem_store();
     struct site s;
-    struct repo_who who = {STR("alice"), STR("r1")};
+    struct repo_who who = {.by = STR("alice"), .req = STR("r1")};
     struct digest one = digest_named("one");
     struct repo *r;
     uint64_t u;

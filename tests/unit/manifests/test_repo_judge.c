@@ -5,10 +5,11 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/json.h"
 
 #define REPO "library/app"
 
-static const struct repo_who who = {{"tester", 6}, {"r", 1}};
+static const struct repo_who who = {.by = {"tester", 6}, .req = {"r", 1}};
 
 static struct image image_of(const char *salt)
 {
@@ -47,8 +48,8 @@ static const struct taglog_if *ask(struct asked *a, char kind, const char *salt)
     return kind ? &a->c : NULL;
 }
 
-static int put_if(struct site *s, const char *salt, const char *tag, const struct taglog_if *c,
-                  struct repo_refusal *refusal)
+static int put_by(struct site *s, const char *salt, const char *tag, const struct taglog_if *c,
+                  const struct repo_who *by, struct repo_refusal *refusal)
 {
     struct image image = image_of(salt);
     struct buf body auto_buf = BUF_INIT(MANIFEST_BYTES_MAX);
@@ -66,7 +67,13 @@ static int put_if(struct site *s, const char *salt, const char *tag, const struc
     put.body = buf_str(&body);
     body_digest(put.body, &put.digest);
     assert_int_equal(manifest_parse(put.body, STR_NONE, &m, NULL), 0);
-    return repo_put(r, &put, &who, &missing, NULL);
+    return repo_put(r, &put, by, &missing, NULL);
+}
+
+static int put_if(struct site *s, const char *salt, const char *tag, const struct taglog_if *c,
+                  struct repo_refusal *refusal)
+{
+    return put_by(s, salt, tag, c, &who, refusal);
 }
 
 static int delete_if(struct site *s, const char *tag, const struct taglog_if *c)
@@ -423,6 +430,70 @@ static void test_immutable(void **state)
     store_free(store);
 }
 
+static int count_overrides(const struct objlog_entry *e, void *arg)
+{
+    unsigned *said = arg;
+
+    for (size_t i = 0; i < json_len(e->ops); i++)
+        *said += json_get(json_at(e->ops, i), "override") != NULL;
+    return 0;
+}
+
+/* How often the log says that it is an override. */
+static unsigned overrides_said(struct site *s)
+{
+    struct repo *r auto_repo = repo_of(s, REPO);
+    unsigned said = 0;
+
+    assert_int_equal(repo_refresh(r, NULL), 0);
+    for (uint64_t seq = 1; seq <= repo_seq(r); seq++)
+        assert_int_equal(repo_read(r, seq, count_overrides, &said, NULL), 0);
+    return said;
+}
+
+/* Who asks to is not held back, and the log says so; nobody else is let through by it. */
+static void test_override(void **state)
+{
+    static const struct repo_who boss = {.by = {"boss", 4}, .req = {"o", 1}, .override = true};
+    struct taglog_set sets[] = {{.tag = STR("v1"), .digest = digest_of_image("one")},
+                                {.tag = STR("v2"), .remove = true}};
+    struct digest one = digest_of_image("one");
+    struct store *store = mem_store();
+    struct site s;
+    struct repo *r auto_repo = NULL;
+    struct asked a;
+    struct repo_refusal refusal;
+
+    (void)state;
+    site_open(&s, store, REFERENCES_STRICT, NULL);
+    add_blob(&s, REPO, "config");
+    r = repo_of(&s, REPO);
+    assert_int_equal(settle(&s, IMMUTABLE), 0);
+    assert_int_equal(put_if(&s, "one", "v1", NULL, NULL), 0);
+    assert_int_equal(put_if(&s, "one", "v2", NULL, NULL), 0);
+    assert_int_equal(overrides_said(&s), 0);
+    assert_int_equal(put_by(&s, "two", "v1", NULL, &boss, NULL), 0);
+    assert_true(tag_is(&s, "v1", "two"));
+    assert_int_equal(overrides_said(&s), 1);
+    assert_int_equal(put_if(&s, "one", "v1", NULL, NULL), -ERR_DENIED);
+    /* Conditions hold for everybody; what changes nothing is no entry. */
+    assert_int_equal(put_by(&s, "one", "v1", ask(&a, '=', "one"), &boss, NULL), -ERR_CONDITION);
+    assert_int_equal(put_by(&s, "two", "v1", NULL, &boss, NULL), 0);
+    assert_int_equal(overrides_said(&s), 1);
+    assert_int_equal(repo_set_tags(r, sets, 2, &who, &refusal, NULL), -ERR_DENIED);
+    assert_int_equal(repo_set_tags(r, sets, 2, &boss, &refusal, NULL), 0);
+    assert_true(tag_is(&s, "v1", "one") && tag_is(&s, "v2", NULL));
+    assert_int_equal(repo_delete_manifest(r, &one, &who, NULL), -ERR_DENIED);
+    assert_int_equal(repo_delete_manifest(r, &one, &boss, NULL), 0);
+    assert_int_equal(put_by(&s, "two", "v3", NULL, &boss, NULL), 0);
+    assert_int_equal(repo_delete_tag_if(r, STR("v3"), NULL, &boss, &refusal, NULL), 0);
+    assert_true(tag_is(&s, "v3", NULL));
+    assert_int_equal(overrides_said(&s), 5);
+    repo_unrefp(&r);
+    site_close(&s);
+    store_free(store);
+}
+
 static void race_settle(void *arg)
 {
     struct race *r = arg;
@@ -510,6 +581,7 @@ int main(void)
         cmocka_unit_test(test_one_batch),
         cmocka_unit_test(test_sets),
         cmocka_unit_test(test_immutable),
+        cmocka_unit_test(test_override),
         cmocka_unit_test(test_immutable_meanwhile),
         cmocka_unit_test(test_immutable_in_one_batch),
     };

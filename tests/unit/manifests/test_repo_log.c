@@ -10,7 +10,7 @@
 #define REPO   "library/app"
 #define LAYERS 2000
 
-static const struct repo_who who = {{"tester", 6}, {"r", 1}};
+static const struct repo_who who = {.by = {"tester", 6}, .req = {"r", 1}};
 
 static unsigned find_key(const struct watch *w, const char *part)
 {

@@ -14,7 +14,7 @@
 #define MANY      90
 #define UNTIL_ALL 10
 
-static const struct repo_who who = {{"tester", 6}, {"0123456789abcdef", 16}};
+static const struct repo_who who = {.by = {"tester", 6}, .req = {"0123456789abcdef", 16}};
 
 static int revert_to(struct site *s, uint64_t to, const char *tag, uint64_t *ret_seq)
 {

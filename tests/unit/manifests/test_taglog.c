@@ -33,6 +33,8 @@ static void test_round_trip(void **state)
         "{\"op\":\"delete\",\"digest\":\"" A "\",\"by\":\"\",\"req\":\"\"}",
         "{\"op\":\"unlink\",\"digest\":\"sha512:" HEX HEX "\",\"by\":\"\",\"req\":\"\"}",
         "{\"op\":\"drop\",\"by\":\"\",\"req\":\"\"}",
+        "{\"op\":\"drop\",\"override\":true,\"by\":\"\",\"req\":\"\"}",
+        "{\"op\":\"delete\",\"digest\":\"" A "\",\"override\":true,\"by\":\"\",\"req\":\"\"}",
         "{\"op\":\"settings\",\"settings\":{},\"by\":\"\",\"req\":\"\"}",
         ("{\"op\":\"settings\",\"settings\":{\"immutable\":[\"v*\",\"!v?\"]},"
          "\"by\":\"me\",\"req\":\"1\"}"),
@@ -104,6 +106,7 @@ static void test_refused(void **state)
         {"{\"op\":\"tags\",\"set\":[{\"tag\":\"x\",\"digest\":null,\"if\":{\"absent\":1}}]}",
          -ERR_CORRUPT},
         {"{\"op\":\"drop\",\"by\":5}", -ERR_CORRUPT},
+        {"{\"op\":\"drop\",\"override\":1}", -ERR_CORRUPT},
     };
 
     (void)state;
