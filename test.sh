@@ -2,10 +2,11 @@
 # Installs what is missing and runs the tests.
 #
 #   ./test.sh          gcc build, lints, unit, store and API tests, the same under ASan and UBSan
-#   ./test.sh all      adds clang, TSan, real clients, nginx and HAProxy in front, the
+#   ./test.sh all      adds clang, TSan, load, real clients, nginx and HAProxy in front, S3, the
 #                      conformance suites, Go clients
 #   ./test.sh fuzz     fuzzes each target for FUZZ_SECONDS (default 60), see tests/fuzz/run.sh
-#   ./test.sh matrix   compilers x build types, for a table kept by hand; a layer of 6 GiB
+#   ./test.sh matrix   compilers x build types, for a table kept by hand; a layer of 6 GiB; what
+#                      takes too long for every day
 #
 # Prints seconds and counts of each suite, what is missing by name (a line of a suite's output that
 # begins with "missing"), and at the end one plain line
@@ -164,17 +165,12 @@ quick() {
         archive_suite archive build
         auth_suite auth build
         fsck_suite fsck build
-        [ "$tier" = all ] || copy_suite copy build
         [ "$tier" = all ] || events_suite events build
-        [ "$tier" = all ] || load_suite load build --quick
-        [ "$tier" = all ] || rate_suite rate build --quick
         [ "$tier" = all ] || soak_suite soak build 8
     fi
     if build_suite build-asan build-asan -Db_sanitize=address,undefined; then
         meson_suite asan-unit build-asan unit store fuzz-regress
         api_suite asan-api build-asan
-        archive_suite asan-archive build-asan
-        fsck_suite asan-fsck build-asan
     fi
 }
 
@@ -208,7 +204,12 @@ go_clients() {
 all() {
     quick
     if [ -x "$HERE/build/stowage" ]; then fault_suite fault build --full --every 5; fi
-    if [ -x "$HERE/build-asan/stowage" ]; then fault_suite asan-fault build-asan --quick; fi
+    if [ -x "$HERE/build-asan/stowage" ]; then
+        archive_suite asan-archive build-asan
+        fsck_suite asan-fsck build-asan
+        fault_suite asan-fault build-asan --quick
+    fi
+    meson_suite twice build build-twice
     if CC=clang-14 build_suite build-clang build-clang; then
         meson_suite clang-unit build-clang unit store fuzz-regress
     fi
