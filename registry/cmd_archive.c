@@ -30,7 +30,7 @@ static int run(const struct config *config, const char *file, struct str name, s
     struct app app = {.store = NULL};
     char text[DIGEST_TEXT_MAX];
     struct digest d;
-    int e = store_open_config(config, STORE_SERVE, &store, &why);
+    int e = store_open_config(config, direction == IMPORT ? STORE_SERVE : STORE_EDIT, &store, &why);
 
     if (e == 0)
         e = app_open(&app, store, (enum references)config->references, &access, &why);

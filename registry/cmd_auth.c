@@ -110,14 +110,14 @@ static int run_robot(const struct config *config, struct robots_log *l, const st
 }
 
 /* A node on the store, as long as run lasts. */
-static int with_node(const struct config *config, const struct opt_list *args,
+static int with_node(const struct config *config, const struct opt_list *args, enum store_use use,
                      int (*run)(const struct config *config, struct node *node,
                                 const struct opt_list *args, struct err_detail *why))
 {
     struct err_detail why = {""};
     struct store *store auto_store = NULL;
     struct node *node auto_node = NULL;
-    int e = store_open_name(config, config->root, STORE_SERVE, &store, &why);
+    int e = store_open_config(config, use, &store, &why);
 
     if (e == 0)
         e = node_open(store, &node, &why);
@@ -151,7 +151,8 @@ int cmd_robot(const struct config *config, const struct opt_list *args)
         cmd_complain("usage: stowage robot create NAME SCOPE... | list | revoke ID");
         return EXIT_USAGE;
     }
-    return with_node(config, args, robot_on_node);
+    return with_node(config, args, strcmp(what, "create") == 0 ? STORE_SERVE : STORE_EDIT,
+                     robot_on_node);
 }
 
 /* ---- rotate-keys */
@@ -169,5 +170,5 @@ int cmd_rotate_keys(const struct config *config, const struct opt_list *args)
         cmd_complain("rotate-keys takes no argument, but got \"%s\"", args->at[0]);
         return EXIT_USAGE;
     }
-    return with_node(config, args, rotate);
+    return with_node(config, args, STORE_EDIT, rotate);
 }

@@ -33,7 +33,7 @@ int past_open(struct past *p, const struct config *config)
     int e;
 
     *p = (struct past){.config = config};
-    e = store_open_config(config, STORE_SERVE, &p->store, &p->why);
+    e = store_open_config(config, STORE_EDIT, &p->store, &p->why);
     if (e == 0)
         e = app_open(&p->app, p->store, (enum references)config->references, &access, &p->why);
     if (e < 0)

@@ -89,7 +89,7 @@ int cmd_settings(const struct config *config, const struct opt_list *args)
         cmd_complain("%s", why.text);
         return EXIT_USAGE;
     }
-    e = store_open_config(config, STORE_SERVE, &store, &why);
+    e = store_open_config(config, STORE_EDIT, &store, &why);
     if (e == 0)
         e = app_open(&app, store, (enum references)config->references, &access, &why);
     if (e == 0)

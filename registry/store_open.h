@@ -13,6 +13,7 @@
 
 enum store_use {
     STORE_SERVE, /* made when it is not there (a directory; never a bucket) */
+    STORE_EDIT,  /* a registry must be there already; -ERR_NOTFOUND, and nothing is made */
     STORE_LOOK   /* reading only: nothing is made or changed; -ERR_NOTFOUND when it is not there */
 };
 

@@ -117,6 +117,18 @@ def unwritable_root(t):
 
 
 @case("L14", server="")
+def a_wrong_place_does_not_become_a_registry(t):
+    empty, none = t.scratch(), t.scratch() / "none"
+    tar = str(t.scratch() / "x.tar")
+    for command in (("log", "x"), ("settings", "x"), ("diff", "--at", "1", "x"), ("revert", "--at", "1", "x"),
+                    ("rm", "x"), ("robot", "list"), ("robot", "revoke", "0" * 16), ("rotate-keys",),
+                    ("export", "x:1", tar)):
+        for root in (empty, none):
+            one_sentence(t, run(t, *command, "--root", str(root)), 1, str(root))
+    t.eq((list(empty.iterdir()), none.exists()), ([], False), "what was made")
+
+
+@case("L14", server="")
 def only_loopback_without_permission(t):
     root = str(t.scratch() / "root")
     for listen in ("0.0.0.0:0", "[::]:0"):
