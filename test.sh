@@ -237,6 +237,8 @@ all() {
     copy_suite s3-copy build --s3 "$HERE/build-clients"
     s3 build
     s3_faults s3-faults build
+    suite s3-api "$API_SECONDS_MAX" "$python" "$HERE/tests/api/run.py" \
+        --stowage "$HERE/build/stowage" --s3 "$HERE/build-clients"
     STOWAGE=$HERE/build/stowage suite conformance "$CONFORMANCE_SECONDS_MAX" \
         "$HERE/conformance/run.sh"
     if [ -x "$HERE/tests/bench/selftest.sh" ]; then
@@ -262,8 +264,6 @@ matrix() {
             --stowage "$HERE/build/stowage"
         s3_faults s3-faults build --seconds 60 --down 90
         events_suite s3-events build --s3 "$HERE/build-clients"
-        suite s3-api "$API_SECONDS_MAX" "$python" "$HERE/tests/api/run.py" \
-            --stowage "$HERE/build/stowage" --s3 "$HERE/build-clients"
     fi
     for compiler in gcc clang-14; do
         for type in debug debugoptimized release; do

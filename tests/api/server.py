@@ -40,7 +40,13 @@ def store(root):
     below = str(GATEWAY.root / "data" / BUCKET) + "/"
     prefix = root.removeprefix(below) if root.startswith(below) else f"x{zlib.crc32(root.encode())}"
     endpoint = GATEWAY.endpoints[next(_turns) % len(GATEWAY.endpoints)]
-    return ["--store", f"s3://{BUCKET}/{prefix}", "--s3-endpoint", endpoint]
+    return ["--store", f"s3://{BUCKET}/{prefix}", "--s3-endpoint", endpoint, "--redirect-off"]
+
+
+def stamp_pause():
+    """Seconds from a moment on until an entry is certainly stamped later: a server of a bucket tells
+    whole seconds."""
+    return 1.2 if GATEWAY else 0.05
 
 
 class NotStarted(Exception):

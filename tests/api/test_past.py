@@ -6,6 +6,7 @@ import re
 import time
 
 import oci
+import server as server_mod
 from harness import case
 from test_listing import NEXT
 
@@ -118,7 +119,7 @@ def at_time_and_names(t):
     entry = log_of(t, repo)[0]
     time.sleep(1.2)  # names of views tell seconds
     whole = re.sub(r"\.\d+Z", "Z", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-    time.sleep(0.1)
+    time.sleep(0.05 + server_mod.stamp_pause())
     second, _ = t.image(repo, "v1")
     t.image(other, "x")  # a later entry of the catalog, too
     view = "at-" + whole.replace("-", "").replace(":", "").lower() + "/" + repo

@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import oci
+import server as server_mod
 from harness import case
 from test_past import head_of, log_of
 
@@ -217,7 +218,7 @@ def commands_beside_a_server(t):
     time.sleep(0.05)
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now := time.time()))
     moment += ".%03dZ" % int(now % 1 * 1000)
-    time.sleep(0.05)
+    time.sleep(server_mod.stamp_pause())
     second, _ = c.image("team/a", "v1")
     c.image("team/b", "v1")
     c.image("team/new", "v1")
