@@ -318,6 +318,68 @@ def redirects(w, stack):
     return "X-Amz-Signature" not in node.log() or want(False, "a signature in the log")
 
 
+# ---- disk cache
+
+
+def data_requests(p):
+    return [one for one in p.take() if one[0] == "GET" and "/data/" in one[1]]
+
+
+@case
+def disk_cache(w, stack):
+    """The second pull asks for no data; what is damaged or gone on disk is never served; one fetch for
+    all who want it at once."""
+    p = stack.enter_context(proxy_mod.Proxy(w.gateway.endpoints[0]))
+    prefix = w.prefix()
+    folder = pathlib.Path(stack.enter_context(contextlib.closing(Folder())).path) / "cache"
+    w.node(prefix, stack=stack).blob("a/b", whole := os.urandom(9 * MIB + 13))
+    node = w.node(prefix, "--redirect-off", "--cache-dir", str(folder), "--cache-size", "64MiB",
+                  endpoint=p.url, stack=stack)
+    target = f"/v2/a/b/blobs/{digest(whole)}"
+
+    def pull(what, most=None):
+        p.take()
+        status, _, body = node.again().req("GET", target)
+        want(status == 200 and body == whole, f"{what}: {status}, other bytes")
+        asked = len(data_requests(p))
+        want(most is None or asked <= most, f"{what}: {asked} requests for data")
+        return asked
+
+    want(pull("first pull") > 0, "the first pull asked for no data")
+    pull("second pull", 0)
+    files = sorted(f for f in folder.rglob("*") if f.is_file() and f.name != "lock")
+    want(len(files) == 10, f"{len(files)} blocks on disk")
+    for number, at in ((0, 0), (4, MIB // 2), (9, 5)):
+        data = bytearray(files[number].read_bytes())
+        data[at] ^= 1
+        files[number].write_bytes(data)
+    want(pull("after bytes were flipped") > 0, "nobody noticed a flipped byte")
+    pull("after that", 0)
+    files[2].write_bytes(files[2].read_bytes()[:1000])
+    pull("after a block was cut short")
+    stop = threading.Event()
+    bad = []
+
+    def again_and_again():
+        while not stop.is_set():
+            status, _, body = node.again().req("GET", target)
+            if status != 200 or body != whole:
+                bad.append(status)
+
+    threads = [threading.Thread(target=again_and_again) for _ in range(3)]
+    for t in threads:
+        t.start()
+    for _ in range(5):
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.3)
+    stop.set()
+    for t in threads:
+        t.join()
+    want(not bad, f"while the folder was removed: {bad[:5]}")
+    pull("after the folder was removed")
+    return f"{len(files)} blocks"
+
+
 # ---- nodes own nothing
 
 
