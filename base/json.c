@@ -70,7 +70,7 @@ static int scan(struct str text, struct err_detail *detail)
     for (size_t i = 0; i < text.len; i += step) {
         char c = text.at[i];
 
-        step = utf8_step(str_skip(text, i));
+        step = (unsigned char)c < 0x80 ? 1 : utf8_step(str_skip(text, i));
         if (step == 0)
             return err_set(detail, -ERR_INVAL, "the JSON is not valid UTF-8 at byte %zu", i);
         if (in_string) {

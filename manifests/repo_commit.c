@@ -140,21 +140,29 @@ static void key_of_ref(const struct descriptor *d, struct state_key *ret)
         state_key_blob(ret, &d->digest);
 }
 
+/* A record of these descriptors was not at hand. */
+static int hold_members(struct repo *r, const struct descriptor *refs, size_t count,
+                        struct repo_asking *a, int e, struct err_detail *detail)
+{
+    struct state_key *keys auto_free = calloc(count, sizeof(*keys));
+    size_t n = 0;
+
+    if (!keys)
+        return -ERR_NOMEM;
+    for (size_t i = 0; i < count; i++)
+        if (refs[i].supported)
+            key_of_ref(&refs[i], &keys[n++]);
+    return repo_ask_again(r, a, e, keys, n, detail);
+}
+
 /* Of count descriptors from at on: which the state knows. */
 static int know_members(struct repo *r, struct repo_change *c, size_t at, size_t count,
                         struct err_detail *detail)
 {
     const struct manifest *m = c->put->manifest;
     struct repo_asking a auto_asking = {.tries = 0};
-    struct state_key *keys auto_free = calloc(count, sizeof(*keys));
-    size_t key_count = 0;
     int e;
 
-    if (!keys)
-        return -ERR_NOMEM;
-    for (size_t i = at; i < at + count; i++)
-        if (m->refs[i].supported)
-            key_of_ref(&m->refs[i], &keys[key_count++]);
     for (;;) {
         e = 0;
         replica_lock(r->replica);
@@ -165,7 +173,7 @@ static int know_members(struct repo *r, struct repo_change *c, size_t at, size_t
         replica_unlock(r->replica);
         if (e >= 0)
             return 0;
-        e = repo_ask_again(r, &a, e, keys, key_count, detail);
+        e = hold_members(r, &m->refs[at], count, &a, e, detail);
         if (e < 0)
             return e;
     }
@@ -317,6 +325,14 @@ static int changes_nothing(const struct repo *r, const struct repo_change *c)
     return 0;
 }
 
+static size_t keys_max(const struct repo_change *c)
+{
+    size_t refs = c->put ? c->put->manifest->ref_count : 0;
+
+    return 1 + 2 * c->set_count + (c->put ? c->put->tag_count : 0) +
+           (refs < PINNED_REFS ? refs : PINNED_REFS);
+}
+
 /* The records that the judge and the weighing ask for. */
 static size_t keys_of(const struct repo_change *c, struct state_key *keys)
 {
@@ -339,19 +355,25 @@ static size_t keys_of(const struct repo_change *c, struct state_key *keys)
     return n;
 }
 
-#define KEYS_MAX (2 * REPO_SETS_MAX + REPO_TAGS_PUT_MAX + PINNED_REFS + 2)
+/* A record was not at hand. Keys are large, and few changes come here. */
+static int hold_and_ask_again(struct repo *r, struct repo_change *c, int e, bool tags_too,
+                              struct err_detail *detail)
+{
+    struct state_key *keys auto_free = calloc(keys_max(c), sizeof(*keys));
+
+    if (!keys)
+        return -ERR_NOMEM;
+    if (e == -ERR_AGAIN && tags_too && repo_hold_tags_on(r, &c->asking, &c->digest) < 0)
+        e = -ERR_UNAVAIL;
+    return repo_ask_again(r, &c->asking, e, keys, keys_of(c, keys), detail);
+}
 
 /* On the state that was looked at: 1 nothing to do, 0 to be sent, or a refusal, which is final: the
  * judge would say the same. Both are said of one state; what it took stays held for the judge. */
 static int weigh(struct repo *r, struct repo_change *c, struct err_detail *detail)
 {
-    struct state_key *keys auto_free = calloc(KEYS_MAX, sizeof(*keys));
-    size_t count;
     int e;
 
-    if (!keys)
-        return -ERR_NOMEM;
-    count = keys_of(c, keys);
     for (;;) {
         bool tags_too;
 
@@ -370,9 +392,7 @@ static int weigh(struct repo *r, struct repo_change *c, struct err_detail *detai
             return e;
         if (e != -ERR_AGAIN && e != -ERR_CORRUPT && e != -ERR_UNAVAIL)
             return err_set(detail, e, "%s", c->op.detail.text);
-        if (e == -ERR_AGAIN && tags_too && repo_hold_tags_on(r, &c->asking, &c->digest) < 0)
-            e = -ERR_UNAVAIL;
-        e = repo_ask_again(r, &c->asking, e, keys, count, detail);
+        e = hold_and_ask_again(r, c, e, tags_too, detail);
         if (e < 0)
             return e;
     }

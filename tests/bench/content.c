@@ -86,9 +86,15 @@ uint64_t content_bytes(const struct content *c)
 
 static void digest_text(const unsigned char *sum, char ret[DIGEST_TEXT_MAX])
 {
+    static const char hex[] = "0123456789abcdef";
+    char *at = ret + 7;
+
     memcpy(ret, "sha256:", 7);
-    for (unsigned i = 0; i < 32; i++)
-        snprintf(ret + 7 + (size_t)i * 2, 3, "%02x", sum[i]);
+    for (unsigned i = 0; i < 32; i++) {
+        *at++ = hex[sum[i] >> 4];
+        *at++ = hex[sum[i] & 15];
+    }
+    *at = 0;
 }
 
 void sha256_text(const void *at, size_t len, char ret[DIGEST_TEXT_MAX])
