@@ -175,7 +175,7 @@ static int fill(struct store_dir *sd, const struct dir_file *f, enum store_class
     int r = fd_write_all(f->fd, bytes);
 
     if (r == 0 && cls != STORE_HINT)
-        r = dir_share_bytes(sd, f->fd);
+        r = dir_share_bytes(sd, cls, f->fd);
     return r < 0 ? err_set(detail, r, "cannot write %s: %s", p->at, err_text(r)) : 0;
 }
 

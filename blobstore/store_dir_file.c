@@ -231,7 +231,7 @@ int dir_link_settle(struct store_dir *sd, const struct dir_path *p, enum store_c
                     struct dir_link *l, struct err_detail *detail)
 {
     /* Its own folder first: that is mostly the one wait, and what is above went with it. */
-    bool shared = dir_link_unsynced(sd, p, cls, l) && dir_share_entries(sd, l->folder);
+    bool shared = dir_link_unsynced(sd, p, cls, l) && dir_share_entries(sd, cls, l->folder);
 
     return dir_link_settled(sd, p, cls, l, shared, detail);
 }

@@ -107,12 +107,13 @@ extern int (*store_dir_call_syncfs)(int fd);
 void dir_syncs_init(struct dir_syncs *s); /* nothing is shared */
 void dir_syncs_open(struct dir_syncs *s, int root);
 void dir_syncs_done(struct dir_syncs *s);
-int dir_share_bytes(struct store_dir *sd, int fd) must_check; /* of a small new file */
+/* Of a small new file; cls is that of the object it becomes. */
+int dir_share_bytes(struct store_dir *sd, enum store_class cls, int fd) must_check;
 /* Of a folder that one was linked into; true: and of all above it. */
-bool dir_share_entries(struct store_dir *sd, int fd);
+bool dir_share_entries(struct store_dir *sd, enum store_class cls, int fd);
 /* For several at once: true when they are synced. False: the caller syncs them, then says that it
  * has. */
-bool dir_share_begin(struct store_dir *sd) must_check;
+bool dir_share_begin(struct store_dir *sd, enum store_class cls) must_check;
 void dir_share_end(struct store_dir *sd);
 /* One sync of everything on the file system, however long that takes; false when that is not as
  * good here, or failed. */

@@ -97,7 +97,7 @@ static void sync_files(struct store_dir *sd, struct create *group, size_t count)
 
     for (size_t i = 0; i < count; i++)
         files += file_unsynced(&group[i]);
-    if (files == 0 || dir_share_begin(sd))
+    if (files == 0 || dir_share_begin(sd, group->op->cls))
         return;
     for (size_t i = 0; i < count; i++)
         if (file_unsynced(&group[i]))
@@ -119,7 +119,7 @@ static bool sync_folders(struct store_dir *sd, struct create *group, size_t coun
         folders += folder_unsynced(sd, &group[i]);
     if (folders == 0)
         return false;
-    if (dir_share_begin(sd))
+    if (dir_share_begin(sd, group->op->cls))
         return true;
     for (size_t i = 0; i < count; i++)
         if (folder_unsynced(sd, &group[i]))

@@ -1,7 +1,9 @@
 /* Directory backend: syncs. Some at a time are made one by one, each by the thread that wants it.
  * When more come together they share (D6): whoever waits first leads, and one syncfs stands for all
  * that had asked before it began; who comes meanwhile waits for the next. For 64 writers
- * on ext4 that takes less of the processor, and on an idle machine a fraction of the waits.
+ * on ext4 that takes less of the processor, and on an idle machine a fraction of the waits. An
+ * entry of a log has a whole batch waiting for it: it does not wait for a sync that began before
+ * it, unless there are many of its kind.
  *
  * What it rests on, and is not done without:
  *   - the kernel waits in syncfs until all that was written before is on the disk ("the same
@@ -187,7 +189,7 @@ static bool share(struct store_dir *sd)
     return shared;
 }
 
-bool dir_share_begin(struct store_dir *sd)
+bool dir_share_begin(struct store_dir *sd, enum store_class cls)
 {
     struct dir_syncs *s = &sd->syncs;
     bool shared = false;
@@ -195,7 +197,7 @@ bool dir_share_begin(struct store_dir *sd)
     if (s->meminfo < 0)
         return false;
     mutex_lock(&s->mu);
-    if (s->leading || s->alone >= ALONE_MAX)
+    if ((s->leading && cls != STORE_LOG) || s->alone >= ALONE_MAX)
         shared = share(sd);
     if (!shared)
         s->alone++;
@@ -215,20 +217,20 @@ void dir_share_end(struct store_dir *sd)
     mutex_unlock(&s->mu);
 }
 
-int dir_share_bytes(struct store_dir *sd, int fd)
+int dir_share_bytes(struct store_dir *sd, enum store_class cls, int fd)
 {
     int r;
 
-    if (dir_share_begin(sd))
+    if (dir_share_begin(sd, cls))
         return 0;
     r = dir_sync_bytes(fd);
     dir_share_end(sd);
     return r;
 }
 
-bool dir_share_entries(struct store_dir *sd, int fd)
+bool dir_share_entries(struct store_dir *sd, enum store_class cls, int fd)
 {
-    if (dir_share_begin(sd))
+    if (dir_share_begin(sd, cls))
         return true;
     dir_sync_entries(fd);
     dir_share_end(sd);

@@ -90,6 +90,25 @@ static void test_syncs_by_class(void **state)
     }
 }
 
+/* While a shared sync is made others wait for the next one; a log's entry, for which a whole batch
+ * waits, syncs by itself at once. */
+static void test_an_entry_does_not_wait_for_others(void **state)
+{
+    struct bench *t = *state;
+    struct dir_syncs *s = &dir_of(t->s)->syncs;
+
+    if (s->meminfo < 0) {
+        print_message("missing: a file system whose syncs can be shared\n");
+        skip();
+    }
+    assert_int_equal(store_create(t->s, STR("a/0"), STORE_LOG, STR("x"), NULL), 0);
+    memset(&syncs, 0, sizeof(syncs));
+    s->leading = true; /* and never ends */
+    assert_int_equal(store_create(t->s, STR("a/1"), STORE_LOG, STR("x"), NULL), 0);
+    s->leading = false;
+    expect_syncs(1, 1);
+}
+
 /* D5: what another made is answered as existing only after a sync, once. */
 static void test_foreign_objects_are_synced_first(void **state)
 {
@@ -350,6 +369,8 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_syncs_by_class, setup_counted, teardown_counted),
         cmocka_unit_test_setup_teardown(test_a_start_syncs_the_root_once, setup_counted,
+                                        teardown_counted),
+        cmocka_unit_test_setup_teardown(test_an_entry_does_not_wait_for_others, setup_counted,
                                         teardown_counted),
         cmocka_unit_test_setup_teardown(test_foreign_objects_are_synced_first, setup_counted,
                                         teardown_counted),
