@@ -143,6 +143,13 @@ int json_parse(struct str text, struct json_doc **ret, struct err_detail *detail
     return 0;
 }
 
+bool json_reads_back(struct str written)
+{
+    static const char nul[] = "\\u0000"; /* or its letters behind a backslash */
+
+    return scan(written, NULL) == 0 && !memmem(written.at, written.len, nul, sizeof(nul) - 1);
+}
+
 void json_doc_free(struct json_doc *doc)
 {
     if (!doc)

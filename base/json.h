@@ -17,6 +17,9 @@ struct json; /* a node, borrowed */
  * JSON_DEPTH_MAX, no duplicate keys in any object, no NUL in strings. -ERR_INVAL with a detail that
  * says what is wrong and at which byte. */
 int json_parse(struct str text, struct json_doc **ret, struct err_detail *detail) must_check;
+/* Of a text that struct jw wrote from keys that differ: would json_parse take it, too? False: ask
+ * that. Far cheaper than parsing. */
+bool json_reads_back(struct str written);
 void json_doc_free(struct json_doc *doc);
 void json_doc_freep(struct json_doc **doc);
 #define auto_json auto_of(json_doc_freep)

@@ -480,11 +480,17 @@ static int decide(struct objlog *l, struct attempt *a, struct err_detail *detail
     }
 }
 
+static int64_t ts_after(const struct objlog_pos *pos, int64_t now)
+{
+    return pos->ts < now ? now : pos->ts + 1;
+}
+
 /* Canonical text of an entry after pos (B2). */
-static int build(struct objlog *l, const struct objlog_pos *pos, int64_t now, struct str ops,
-                 struct str payload, struct buf *out)
+static int build(struct objlog *l, const struct objlog_pos *pos, int64_t now,
+                 const struct objlog_batch *b, struct buf *out)
 {
     int64_t ahead = pos->ts - now;
+    struct str ops = b->ops, payload = b->payload;
     struct jw w = JW_INIT(out);
     char nonce_hex[2 * OBJLOG_ID_BYTES + 1], prev[OBJLOG_HEX_LEN + 1];
 
@@ -499,7 +505,7 @@ static int build(struct objlog *l, const struct objlog_pos *pos, int64_t now, st
     jw_kstr(&w, "prev", str_of(prev));
     jw_kstr(&w, "node", node_id(l->node));
     jw_kstr(&w, "nonce", str_of(nonce_hex));
-    jw_kint(&w, "ts", ahead < 0 ? now : pos->ts + 1);
+    jw_kint(&w, "ts", ts_after(pos, now));
     jw_kint(&w, "gc", 0);
     if (ahead > OBJLOG_AHEAD_MS) /* an operator's override: told for good (B22) */
         jw_kint(&w, "ahead", ahead);
@@ -539,24 +545,42 @@ static int check_ahead(struct objlog *l, const struct objlog_pos *pos, int64_t n
                          STR_ARG(str_head(buf_str(&l->name), 120)), (long long)(ahead / 1000));
 }
 
+/* What was built just now, without reading it. */
+static void describe(const struct objlog *l, const struct objlog_pos *pos, int64_t now,
+                     struct str raw, struct objlog_entry *ret)
+{
+    int64_t ahead = pos->ts - now;
+
+    *ret = (struct objlog_entry){.seq = pos->seq + 1,
+                                 .ts = ts_after(pos, now),
+                                 .ahead = ahead > OBJLOG_AHEAD_MS ? ahead : 0,
+                                 .node = node_id(l->node),
+                                 .raw = raw};
+    hash_of(raw, ret->hash);
+}
+
 /* An entry ready to be sent; what cannot be read back is never committed. */
-static int prepare(struct objlog *l, const struct objlog_pos *pos, struct str ops,
-                   struct str payload, struct buf *raw, struct objlog_entry *ret,
-                   struct json_doc **ret_doc, struct err_detail *detail)
+static int prepare(struct objlog *l, const struct objlog_pos *pos, const struct objlog_batch *b,
+                   struct buf *raw, struct objlog_entry *ret, struct json_doc **ret_doc,
+                   struct err_detail *detail)
 {
     int64_t now;
     int r;
 
-    if (ops.len + payload.len > OBJLOG_ENTRY_MAX - OBJLOG_ENVELOPE_MAX)
+    if (b->ops.len + b->payload.len > OBJLOG_ENTRY_MAX - OBJLOG_ENVELOPE_MAX)
         return err_set(detail, -ERR_TOOBIG, "a log entry holds at most %u bytes", OBJLOG_ENTRY_MAX);
     r = node_now(l->node, &now, detail);
     if (r == 0)
         r = check_ahead(l, pos, now, detail);
     if (r < 0)
         return r;
-    r = build(l, pos, now, ops, payload, raw);
+    r = build(l, pos, now, b, raw);
     if (r < 0)
         return r;
+    if (b->known && b->payload.len == 0 && json_reads_back(buf_str(raw))) {
+        describe(l, pos, now, buf_str(raw), ret);
+        return 0;
+    }
     r = objlog_parse(buf_str(raw), buf_str(&l->name), pos->seq + 1, ret, ret_doc, detail);
     return r == -ERR_CORRUPT ? -ERR_INVAL : r;
 }
@@ -582,9 +606,10 @@ static int settle(struct objlog *l, int64_t decide_until_ms, struct err_detail *
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
     struct buf raw auto_buf = BUF_INIT(OBJLOG_ENTRY_MAX);
     struct json_doc *doc auto_json = NULL;
+    const struct objlog_batch nothing = {.ops = STR("[]")};
     struct objlog_entry e;
     struct attempt a;
-    int r = prepare(l, &l->pending, STR("[]"), STR_NONE, &raw, &e, &doc, detail);
+    int r = prepare(l, &l->pending, &nothing, &raw, &e, &doc, detail);
 
     if (r == 0)
         r = attempt_init(l, e.seq, buf_str(&raw), clock_boot_ms(), decide_until_ms, &key, &a);
@@ -621,35 +646,39 @@ int objlog_append(struct objlog *l, struct objlog_pos *pos, struct str ops, stru
                   int64_t validated_ms, const struct objlog_entry **ret_entry,
                   struct err_detail *detail)
 {
-    return objlog_append_until(l, pos, ops, payload, validated_ms,
-                               clock_boot_ms() + OBJLOG_DECIDE_MS, ret_entry, detail);
+    const struct objlog_batch b = {.ops = ops,
+                                   .payload = payload,
+                                   .validated_ms = validated_ms,
+                                   .decide_until_ms = clock_boot_ms() + OBJLOG_DECIDE_MS};
+
+    return objlog_append_until(l, pos, &b, ret_entry, detail);
 }
 
-int objlog_append_until(struct objlog *l, struct objlog_pos *pos, struct str ops,
-                        struct str payload, int64_t validated_ms, int64_t decide_until_ms,
+int objlog_append_until(struct objlog *l, struct objlog_pos *pos, const struct objlog_batch *b,
                         const struct objlog_entry **ret_entry, struct err_detail *detail)
 {
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    int64_t validated_ms = b->validated_ms;
     struct attempt a;
     int r;
 
-    assert(l && pos && ops.len > 0);
+    assert(l && pos && b->ops.len > 0);
     drop_entry(l);
     if (l->broken)
         return err_set(detail, -ERR_READONLY, "log " STR_FMT " is damaged",
                        STR_ARG(str_head(buf_str(&l->name), 120)));
     settle_by(l, pos);
     if (l->undecided) {
-        r = mutant("unsettled") ? -ERR_NOTCOMMITTED : settle(l, decide_until_ms, detail);
+        r = mutant("unsettled") ? -ERR_NOTCOMMITTED : settle(l, b->decide_until_ms, detail);
         return r == 0 ? -ERR_EXISTS : r; /* whatever stands there is followed first */
     }
     if (mutant("late-first-send"))
         validated_ms = clock_boot_ms();
     if (clock_boot_ms() > validated_ms + OBJLOG_VALID_MS)
         return err_set(detail, -ERR_NOTCOMMITTED, "the check of this change is too old");
-    r = prepare(l, pos, ops, payload, &l->raw, &l->entry, &l->doc, detail);
+    r = prepare(l, pos, b, &l->raw, &l->entry, &l->doc, detail);
     if (r == 0)
-        r = attempt_init(l, pos->seq + 1, buf_str(&l->raw), validated_ms, decide_until_ms, &key,
+        r = attempt_init(l, pos->seq + 1, buf_str(&l->raw), validated_ms, b->decide_until_ms, &key,
                          &a);
     if (r == 0)
         r = decide(l, &a, detail);

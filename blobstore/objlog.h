@@ -46,7 +46,7 @@ struct objlog_entry {
     int64_t ts;
     int64_t ahead; /* B22: it was written about so long before ts; mostly 0 */
     struct str node, nonce;
-    const struct json *ops; /* array */
+    const struct json *ops; /* array; NULL in an own entry whose operations are known */
     struct str payload;     /* bytes behind the JSON, mostly empty */
     struct str raw;         /* the whole object */
     uint8_t hash[OBJLOG_HASH_BYTES];
@@ -90,9 +90,14 @@ int objlog_append(struct objlog *l, struct objlog_pos *pos, struct str ops, stru
                   int64_t validated_ms, const struct objlog_entry **ret_entry,
                   struct err_detail *detail) must_check;
 /* The same, with an answer by decide_until_ms (clock_boot_ms), which is not later than
- * OBJLOG_DECIDE_MS from now. */
-int objlog_append_until(struct objlog *l, struct objlog_pos *pos, struct str ops,
-                        struct str payload, int64_t validated_ms, int64_t decide_until_ms,
+ * OBJLOG_DECIDE_MS from now. known: the caller knows what the operations say, which struct jw
+ * wrote; the entry handed out may come without ops and nonce. */
+struct objlog_batch {
+    struct str ops, payload;
+    int64_t validated_ms, decide_until_ms;
+    bool known;
+};
+int objlog_append_until(struct objlog *l, struct objlog_pos *pos, const struct objlog_batch *b,
                         const struct objlog_entry **ret_entry,
                         struct err_detail *detail) must_check;
 bool objlog_unsettled(const struct objlog *l);

@@ -191,12 +191,14 @@ static int prepare_op(struct catalog *c, struct layers *l, const struct json *no
     return -ERR_UNAVAIL;
 }
 
-static int prepare(void *self, const struct objlog_entry *e, void **ret, struct err_detail *detail)
+static int prepare(void *self, const struct objlog_entry *e, const struct replica_known *known,
+                   void **ret, struct err_detail *detail)
 {
     struct catalog *c = self;
     struct layers *l = calloc(1, sizeof(*l));
     int err;
 
+    (void)known; /* commit() gives none */
     if (!l)
         return -ERR_NOMEM;
     replica_lock(c->replica);

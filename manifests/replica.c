@@ -186,10 +186,10 @@ static int apply_locked(struct replica *r, void *prepared, const struct objlog_e
 }
 
 int replica_apply(struct replica *r, const struct objlog_entry *e, bool own,
-                  struct err_detail *detail)
+                  const struct replica_known *known, struct err_detail *detail)
 {
     void *prepared = NULL;
-    int err = r->ops->prepare(r->self, e, &prepared, detail);
+    int err = r->ops->prepare(r->self, e, known, &prepared, detail);
 
     if (err < 0)
         return err;
@@ -211,7 +211,7 @@ struct follow {
 static int apply_followed(const struct objlog_entry *e, void *arg)
 {
     struct follow *f = arg;
-    int err = replica_apply(f->replica, e, false, f->detail);
+    int err = replica_apply(f->replica, e, false, NULL, f->detail);
 
     f->replica->foreign_ms = clock_boot_ms();
     /* To the log "not found" means its end. */

@@ -19,6 +19,12 @@
 struct replica;
 struct replica_op;
 
+/* Operations of an own entry, as its owner gave them (replica_op.known). */
+struct replica_known {
+    const void *at[OBJLOG_BATCH_OPS_MAX];
+    size_t count;
+};
+
 enum replica_verdict {
     REPLICA_TAKE,  /* into this batch */
     REPLICA_LATER, /* depends on one in this batch: it begins the next one */
@@ -29,8 +35,10 @@ enum replica_verdict {
  * without it, may do I/O. */
 struct replica_ops {
     /* Holder: decodes an entry and makes its change on a view of the layers. -ERR_CORRUPT (of the
-     * entry; a damaged table is -ERR_UNAVAIL), -ERR_VERSION, or an error that may pass. */
-    int (*prepare)(void *self, const struct objlog_entry *e, void **ret, struct err_detail *detail);
+     * entry; a damaged table is -ERR_UNAVAIL), -ERR_VERSION, or an error that may pass. known: what
+     * the entry says, when it comes without ops. */
+    int (*prepare)(void *self, const struct objlog_entry *e, const struct replica_known *known,
+                   void **ret, struct err_detail *detail);
     void (*apply)(void *self, void *prepared); /* locked: the change comes into the state */
     void (*discard)(void *prepared);
 
@@ -110,6 +118,7 @@ int replica_writable(struct replica *r,
  * returns. */
 struct replica_op {
     struct str text;      /* JSON of the operation */
+    const void *known;    /* what text says, in the owner's form; NULL: it is read from there */
     int64_t validated_ms; /* clock_boot_ms of the probe on which it was validated */
     int64_t deadline_ms;  /* an answer is wanted by then */
     int result;           /* judge sets it with REPLICA_DONE */

@@ -85,7 +85,7 @@ struct until {
 static int apply_until(const struct objlog_entry *e, void *arg)
 {
     struct until *u = arg;
-    int err = replica_apply(u->replica, e, false, u->detail);
+    int err = replica_apply(u->replica, e, false, NULL, u->detail);
 
     /* To the log "not found" means its end. */
     assert(err != -ERR_NOTFOUND);

@@ -15,6 +15,7 @@
 struct batch {
     struct replica_op *ops[OBJLOG_BATCH_OPS_MAX]; /* the queue's first count operations */
     size_t count;
+    struct replica_known known;        /* of all of them, or of none */
     struct buf text;                   /* the JSON array */
     int64_t validated_ms, deadline_ms; /* the earliest of the operations */
 };
@@ -111,6 +112,8 @@ static int take(struct batch *b, struct replica_op *op)
     if (b->count == 0 || op->deadline_ms < b->deadline_ms)
         b->deadline_ms = op->deadline_ms;
     op->taken = true;
+    b->known.at[b->count] = op->known;
+    b->known.count += op->known != NULL;
     b->ops[b->count++] = op;
     return 0;
 }
@@ -121,7 +124,7 @@ static size_t gather(struct replica *r, struct batch *b, struct replica_op **fin
     struct replica_op *op, *next;
     int64_t now = clock_boot_ms();
 
-    b->count = 0;
+    b->count = b->known.count = 0;
     buf_clear(&b->text);
     buf_addc(&b->text, '[');
     r->ops->batch(r->self);
@@ -194,6 +197,10 @@ static void yield(struct replica *r)
 static int commit_batch(struct replica *r, struct batch *b, struct err_detail *detail)
 {
     struct objlog_pos pos = r->pos;
+    const struct objlog_batch append = {.ops = buf_str(&b->text),
+                                        .validated_ms = b->validated_ms,
+                                        .decide_until_ms = b->deadline_ms,
+                                        .known = b->known.count == b->count};
     const struct objlog_entry *entry = NULL;
     int64_t begun;
     int e;
@@ -204,12 +211,11 @@ static int commit_batch(struct replica *r, struct batch *b, struct err_detail *d
     if (e < 0)
         return e;
     begun = clock_boot_ns();
-    e = objlog_append_until(r->log, &pos, buf_str(&b->text), STR_NONE, b->validated_ms,
-                            b->deadline_ms, &entry, detail);
+    e = objlog_append_until(r->log, &pos, &append, &entry, detail);
     if (e == 0) {
         plan_yield(r, clock_boot_ns() - begun);
         /* Should this fail, the entry stands all the same: the next reader follows it. */
-        if (replica_apply(r, entry, true, NULL) == 0)
+        if (replica_apply(r, entry, true, &b->known, NULL) == 0)
             r->ops->after(r->self, b->deadline_ms);
         return 0;
     }

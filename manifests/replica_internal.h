@@ -72,7 +72,7 @@ int replica_follow(struct replica *r, struct err_detail *detail) must_check;
  * way is answered only, not held against the log. */
 int replica_follow_to(struct replica *r, uint64_t stop, struct err_detail *detail) must_check;
 int replica_apply(struct replica *r, const struct objlog_entry *e, bool own,
-                  struct err_detail *detail) must_check;
+                  const struct replica_known *known, struct err_detail *detail) must_check;
 /* 0: the replica stands at the checkpoint of that position. -ERR_NOTFOUND: it is not to be had
  * (said by an alarm when it is damaged). */
 int replica_try_table(struct replica *r, uint64_t seq, struct err_detail *detail) must_check;

@@ -7,8 +7,9 @@
 #include "base/mutant.h"
 #include "manifests/repo_internal.h"
 
-#define LOCKED_REFS 64  /* refs looked up under one hold of the lock, with their blocks held */
-#define PINNED_REFS 256 /* of a manifest that is there already, while it is compared */
+#define LOCKED_REFS  64  /* refs looked up under one hold of the lock, with their blocks held */
+#define REF_TEXT_MAX 192 /* of one in an entry */
+#define PINNED_REFS  256 /* of a manifest that is there already, while it is compared */
 
 /* ---- sending */
 
@@ -34,6 +35,13 @@ static int look(struct repo *r, struct repo_change *c, struct err_detail *detail
     return 0;
 }
 
+/* Do refs and annotations of a put certainly stand in the entry (B15)? */
+static bool fits_inline(const struct repo_change *c)
+{
+    return !c->put ||
+           c->put->body.len + c->put->manifest->ref_count * REF_TEXT_MAX <= TAGLOG_INLINE_MAX;
+}
+
 /* -ERR_AGAIN: look, validate and send again. */
 static int send(struct repo *r, struct repo_change *c, const struct taglog_op *op,
                 struct err_detail *detail)
@@ -44,6 +52,7 @@ static int send(struct repo *r, struct repo_change *c, const struct taglog_op *o
     if (e < 0)
         return e;
     c->op.text = buf_str(&text);
+    c->op.known = fits_inline(c) ? op : NULL;
     e = replica_commit(r->replica, &c->op);
     if (e == -ERR_AGAIN && clock_boot_ms() >= c->op.deadline_ms)
         return err_set(detail, -ERR_NOTCOMMITTED, "the repository changed too often meanwhile");

@@ -80,7 +80,21 @@ static void discard(void *prepared)
     state_free(prepared);
 }
 
-static int prepare(void *self, const struct objlog_entry *e, void **ret, struct err_detail *detail)
+static int prepare_ops(struct repo *r, struct state *next, const struct objlog_entry *e,
+                       const struct replica_known *known, struct err_detail *detail)
+{
+    int err = 0;
+
+    assert(e->ops || known);
+    for (size_t i = 0; e->ops && err == 0 && i < json_len(e->ops); i++)
+        err = prepare_op(r, next, json_at(e->ops, i), e, detail);
+    for (size_t i = 0; !e->ops && err == 0 && i < known->count; i++)
+        err = change(r, next, known->at[i], false, e, detail);
+    return err;
+}
+
+static int prepare(void *self, const struct objlog_entry *e, const struct replica_known *known,
+                   void **ret, struct err_detail *detail)
 {
     struct repo *r = self;
     struct state *next = calloc(1, sizeof(*next));
@@ -95,8 +109,7 @@ static int prepare(void *self, const struct objlog_entry *e, void **ret, struct 
         free(next);
         return err;
     }
-    for (size_t i = 0; err == 0 && i < json_len(e->ops); i++)
-        err = prepare_op(r, next, json_at(e->ops, i), e, detail);
+    err = prepare_ops(r, next, e, known, detail);
     if (err < 0) {
         discard(next);
         return err;

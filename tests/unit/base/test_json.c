@@ -289,6 +289,30 @@ static void every_character_round_trips(void **state)
     assert_true(str_eq(json_str(json_root(doc)), str_make(all, sizeof(all))));
 }
 
+/* Without parsing: never yes to what the parser would refuse, yes to all that is usual. */
+static void written_texts_read_back(void **state)
+{
+    const struct {
+        struct str text;
+        bool reads;
+    } cases[] = {
+        {STR("{\"a\":[1,\"\\n\\u0001\xc3\xbc\"]}"), true},
+        {STR("[\"\\u0000\"]"), false},
+        {STR("[\"\\\\u0000\"]"), false}, /* the parser decides */
+        {STR("[\"\xff\"]"), false},
+        {STR("[\"\xed\xa0\x80\"]"), false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct json_doc *doc auto_json = NULL;
+        int e = json_parse(cases[i].text, &doc, NULL);
+
+        assert_int_equal(json_reads_back(cases[i].text), cases[i].reads);
+        assert_true(!cases[i].reads || e == 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,6 +326,7 @@ int main(void)
         cmocka_unit_test(writes),
         cmocka_unit_test(escapes_only_what_it_must),
         cmocka_unit_test(every_character_round_trips),
+        cmocka_unit_test(written_texts_read_back),
     };
 
     return cmocka_run_group_tests_name("json", tests, NULL, NULL);

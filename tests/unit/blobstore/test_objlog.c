@@ -208,6 +208,37 @@ static void test_what_cannot_be_read_is_not_written(void **state)
     history_is(&w, "-");
 }
 
+/* Operations that the caller knows are not parsed back, but looked through. */
+static void test_known_operations(void **state)
+{
+    static const char *const bad[] = {"[\"\xff\"]", "[\"\\u0000\"]"};
+    struct world w auto_world;
+    struct objlog *l auto_objlog = NULL;
+    struct objlog_pos pos = {0}, reader = {0};
+    const struct objlog_entry *e;
+    int64_t now = clock_boot_ms();
+    struct objlog_batch b = {.validated_ms = now, .decide_until_ms = now + 3000, .known = true};
+
+    (void)state;
+    world_open(&w);
+    l = new_log(&w);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        b.ops = str_of(bad[i]);
+        assert_int_equal(objlog_append_until(l, &pos, &b, &e, NULL), -ERR_INVAL);
+    }
+    b.ops = STR("[\"a\"]");
+    assert_int_equal(objlog_append_until(l, &pos, &b, &e, NULL), 0);
+    assert_null(e->ops);
+    assert_int_equal(e->seq, 1);
+    assert_true(str_eq(e->node, node_id(w.node)));
+    b.ops = STR("[\"b\"]");
+    assert_int_equal(objlog_append_until(l, &pos, &b, NULL, NULL), 0);
+    /* As a reader finds it. */
+    follow_sees(l, &reader, "ab");
+    assert_memory_equal(&reader, &pos, sizeof(pos));
+    history_is(&w, "ab");
+}
+
 /* ---- one fault: the outcome is known all the same */
 
 static const struct {
@@ -635,9 +666,9 @@ static void test_deadline(void **state)
     faults_add(&w.f,
                (struct rule){.op = "create", .to = 1000, .from = 1, .fault = FAULT_FAIL_BEFORE});
     begun = clock_boot_ms();
-    assert_int_equal(
-        objlog_append_until(l, &pos, STR("[\"a\"]"), STR_NONE, begun, begun + 3000, NULL, NULL),
-        -ERR_NOTCOMMITTED);
+    const struct objlog_batch b = {
+        .ops = STR("[\"a\"]"), .validated_ms = begun, .decide_until_ms = begun + 3000};
+    assert_int_equal(objlog_append_until(l, &pos, &b, NULL, NULL), -ERR_NOTCOMMITTED);
     assert_in_range(clock_boot_ms() - begun, 2000, 3100);
     faults_clear(&w.f);
 }
@@ -650,6 +681,7 @@ int main(void)
         cmocka_unit_test(test_time_rises_without_a_clock),
         cmocka_unit_test(test_apply_stops),
         cmocka_unit_test(test_what_cannot_be_read_is_not_written),
+        cmocka_unit_test(test_known_operations),
         cmocka_unit_test(test_single_faults),
         cmocka_unit_test(test_foreign_winner),
         cmocka_unit_test(test_same_operation_of_same_node_is_not_mine),
