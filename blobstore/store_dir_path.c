@@ -257,34 +257,56 @@ static int make_one(int at, const char *name)
     return 1;
 }
 
-/* Makes the folder and all above it. Syncing is left to sync_ancestors: what is new is not known
- * durable, even if a folder of this name once was. */
-static int make_folders(struct store_dir *sd, const char *folder)
+/* The deepest folder on the way to the last that is there: its descriptor, and in *ret_end where
+ * its name ends (0: the root). -1 and errno. */
+static int open_deepest(const struct store_dir *sd, char *path, size_t *ret_end)
 {
-    int at auto_fd = -1;
-    char path[STORE_KEY_MAX + 1], *name = path;
+    size_t end = strlen(path);
+    int fd;
 
-    memcpy(path, folder, strlen(folder) + 1);
-    for (size_t end = segment_end(path, 0);; end = segment_end(path, end + 1)) {
-        bool last = path[end] == 0;
-        int from = at >= 0 ? at : sd->root;
+    do {
+        while (end > 0 && path[end] != '/')
+            end--;
+        char kept = path[end];
 
         path[end] = 0;
-        int made = make_one(from, name);
+        fd = dir_openat(sd, path, O_PATH | O_DIRECTORY);
+        path[end] = kept;
+    } while (fd < 0 && errno == ENOENT && end-- > 0);
+    *ret_end = end;
+    return fd;
+}
+
+/* Makes the folder and what is missing above it. Syncing is left to sync_ancestors: what is new is
+ * not known durable, even if a folder of this name once was. */
+static int make_folders(struct store_dir *sd, const char *folder)
+{
+    char path[STORE_KEY_MAX + 1], *name;
+    size_t end;
+
+    memcpy(path, folder, strlen(folder) + 1);
+    int at auto_fd = open_deepest(sd, path, &end);
+    if (at < 0)
+        return -1;
+    for (;;) {
+        name = path + end + (end > 0 ? 1 : 0);
+        end = segment_end(path, (size_t)(name - path));
+        bool last = path[end] == 0;
+
+        path[end] = 0;
+        int made = make_one(at, name);
         if (made < 0)
             return -1;
         if (made == 1)
             dir_forget_folder(sd, path);
         if (last)
             return 0;
-        int next = openat(from, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int next = openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         if (next < 0)
             return -1;
-        if (at >= 0)
-            close(at);
+        close(at);
         at = next;
         path[end] = '/';
-        name = path + end + 1;
     }
 }
 
