@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "auth/glob.h"
+#include "auth/policy.h"
 #include "base/json.h"
 #include "registry/webhooks.h"
 
@@ -54,7 +55,8 @@ static bool url_ok(struct str url)
 
 static int known_key(struct str key, const struct json *value, void *arg)
 {
-    static const char *const keys[] = {"name", "url", "secret", "repositories", "actions", "from"};
+    static const char *const keys[] = {"name",    "url",  "secret", "repositories",
+                                       "actions", "from", "as"};
 
     (void)value, (void)arg;
     for (size_t i = 0; i < ARRAY_LEN(keys); i++)
@@ -77,11 +79,26 @@ static int parse_lists(const struct json *node, size_t i, struct webhook *w,
     return e == -ERR_INVAL ? wrong(detail, i, "actions must be a list of words") : e;
 }
 
+/* In whose place it listens, described as to `stowage policy explain`. */
+static int parse_as(const struct json *node, size_t i, struct webhook *w, struct err_detail *detail)
+{
+    const struct json *as = json_get(node, "as");
+    struct str who = json_str(as);
+    int e;
+
+    w->judged = as != NULL;
+    if (!as)
+        return 0;
+    e = who.len == 0 ? -ERR_INVAL : policy_caller(who, &w->caller, NULL);
+    return e == -ERR_INVAL ? wrong(detail, i, "as must describe a caller") : e;
+}
+
 static int parse_one(const struct json *node, size_t i, struct webhook *w,
                      struct err_detail *detail)
 {
     struct str name = json_str(json_get(node, "name")), url = json_str(json_get(node, "url"));
     struct str secret = json_str(json_get(node, "secret")), from = json_str(json_get(node, "from"));
+    int e;
 
     if (json_type(node) != JSON_OBJECT_T || json_each(node, known_key, NULL) < 0)
         return wrong(detail, i, "it has a key that means nothing");
@@ -99,7 +116,8 @@ static int parse_one(const struct json *node, size_t i, struct webhook *w,
     w->from_start = str_eq(from, STR("start"));
     if (!w->url || !w->secret)
         return -ERR_NOMEM;
-    return parse_lists(node, i, w, detail);
+    e = parse_as(node, i, w, detail);
+    return e < 0 ? e : parse_lists(node, i, w, detail);
 }
 
 int webhooks_parse(struct str text, struct webhook_list *ret, struct err_detail *detail)
@@ -130,6 +148,7 @@ void webhook_list_done(struct webhook_list *l)
     for (size_t i = 0; i < l->count; i++) {
         struct webhook *w = &l->at[i];
 
+        login_unref(w->caller);
         free(w->url);
         if (w->secret)
             explicit_bzero(w->secret, strlen(w->secret));

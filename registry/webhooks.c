@@ -260,12 +260,22 @@ static bool post(struct target *t, struct str body)
     return false;
 }
 
+/* Asked again for each event: the policy may be another one by now. */
+static bool may_hear(const struct target *t, struct str repo)
+{
+    const struct webhook *hook = t->hook;
+    const struct identity who = {hook->caller ? login_name(hook->caller) : "", hook->caller};
+    const struct access_need need = {.action = ACTION_PULL, .repo = repo};
+
+    return !hook->judged || access_check(t->all->app->access, &who, &need, NULL) == 0;
+}
+
 static int keep(const struct event *e, void *arg)
 {
     struct target *t = arg;
     struct batch *b = &t->batch;
 
-    if (!webhook_wants(t->hook, e->repo, e->action))
+    if (!webhook_wants(t->hook, e->repo, e->action) || !may_hear(t, e->repo))
         return 0;
     buf_add(&b->texts, str_make(&e->text.len, sizeof(e->text.len)));
     buf_add(&b->texts, e->text);
@@ -296,7 +306,7 @@ static bool wants_repo(void *arg, struct str repo)
 {
     const struct target *t = arg;
 
-    return webhook_wants(t->hook, repo, STR_NONE);
+    return webhook_wants(t->hook, repo, STR_NONE) && may_hear(t, repo);
 }
 
 static int open_target(struct target *t, struct err_detail *detail)
@@ -433,7 +443,8 @@ static int start_target(struct webhooks *w, size_t i)
     return e;
 }
 
-static int read_list(const char *path, struct webhook_list *ret, struct err_detail *detail)
+static int read_list(const struct app *app, const char *path, struct webhook_list *ret,
+                     struct err_detail *detail)
 {
     struct buf text auto_buf = BUF_INIT(FILE_BYTES_MAX);
     struct err_detail why = {""};
@@ -443,6 +454,10 @@ static int read_list(const char *path, struct webhook_list *ret, struct err_deta
     if (e < 0)
         return e;
     e = webhooks_parse(buf_str(&text), ret, &why);
+    for (size_t i = 0; e == 0 && i < ret->count; i++)
+        if (ret->at[i].judged && !access_enabled(app->access))
+            e = err_set(&why, -ERR_INVAL,
+                        "webhook %zu: \"as\" means nothing where nobody is asked who he is", i + 1);
     return e < 0 ? err_set(detail, e, "%s: %s", path, why.text) : 0;
 }
 
@@ -464,7 +479,7 @@ int webhooks_start(struct app *app, const char *path, struct webhooks **ret,
     w->app = app;
     for (size_t i = 0; i < WEBHOOKS_MAX; i++)
         cond_init(&w->targets[i].wake);
-    e = read_list(path, &w->list, detail);
+    e = read_list(app, path, &w->list, detail);
     if (e == 0)
         e = httpc_new(&http, &w->http, detail);
     if (e == 0)

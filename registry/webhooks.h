@@ -24,6 +24,8 @@
 struct webhook {
     char name[KEYS_WORD_MAX + 1];
     char *url, *secret;
+    bool judged;          /* it has an `as`: it hears only of what this caller may pull ... */
+    struct login *caller; /* ... who may be nobody: NULL */
     char *repositories[WEBHOOK_GLOBS_MAX]; /* globs of auth/glob.h; none: all */
     char *actions[WEBHOOK_ACTIONS_MAX];    /* of event_action; none: all */
     size_t repository_count, action_count;
@@ -35,10 +37,11 @@ struct webhook_list {
     size_t count;
 };
 
-/* {"targets":[{"name","url","secret"?,"repositories"?,"actions"?,"from"?},...]}. -ERR_INVAL with a
- * sentence; the list is done by the caller in any case. Pure. */
+/* {"targets":[{"name","url","secret"?,"repositories"?,"actions"?,"from"?,"as"?},...]}. -ERR_INVAL
+ * with a sentence; the list is done by the caller in any case. Pure. */
 int webhooks_parse(struct str text, struct webhook_list *ret, struct err_detail *detail) must_check;
 void webhook_list_done(struct webhook_list *l);
+/* By its lists alone. */
 bool webhook_wants(const struct webhook *w, struct str repo, struct str action);
 
 struct webhooks;

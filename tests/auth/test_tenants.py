@@ -21,7 +21,7 @@ REFUSED = (401, 403)
 
 def views(t, mode):
     """Callers: alice, bob, and nobody; in Bearer mode with tokens for everything there is."""
-    d = Door(t, "--auth-mode", mode, users=("alice", "bob"), policy=POLICY)
+    d = Door(t, "--auth-mode", mode, "--tag-history", users=("alice", "bob"), policy=POLICY)
     if mode == "basic":
         return d, d.user("alice"), d.user("bob")
 
@@ -59,10 +59,25 @@ def matrix(t, mode):
             ("GET", "/v2/a/x/tags/list"),
             ("GET", "/v2/a/x/_stowage/settings"),
             ("GET", "/v2/_stowage/events?repository=a/x&wait=0"),
+            ("GET", "/v2/_stowage/events?repository=a/x&after=0&n=1"),
+            ("GET", "/v2/_stowage/events?repository=at-20200101t000000z/a/x&wait=0"),
             ("GET", "/v2/a/x/manifests/v1?at=1"),
+            ("GET", f"/v2/a/x/manifests/{digest}?at=1"),
+            ("GET", f"/v2/a/x/blobs/{blob}?at=1"),
             ("GET", "/v2/a/x/tags/list?at=1"),
+            ("GET", f"/v2/a/x/referrers/{digest}?at=1"),
+            ("GET", "/v2/a/x/_oci/tag-history/v1"),
+            ("GET", "/v2/a/x/_stowage/log?after=0&n=1"),
             ("GET", "/v2/a/x/_stowage/log"),
             ("GET", "/v2/a/x/_stowage/diff?from=1"),
+            ("GET", f"/v2/{past}/referrers/{digest}"),
+            ("GET", f"/v2/{past}/manifests/{digest}"),
+            ("POST", "/v2/a/x/_stowage/tags"),
+            ("POST", "/v2/a/x/_stowage/tags?override=true"),
+            ("POST", "/v2/a/x/_stowage/revert?at=1&override=true"),
+            ("PUT", "/v2/a/x/_stowage/settings"),
+            ("POST", f"/v2/a/x/blobs/uploads/?mount={blob}&from=a/x"),
+            ("POST", f"/v2/a/x/blobs/uploads/?digest={absent}"),
             ("POST", "/v2/a/x/_stowage/revert?at=1"),
             ("POST", "/v2/a/x/_stowage/revert?at=1&tag=v1"),
             ("DELETE", "/v2/a/x/_stowage/repository"),
@@ -75,6 +90,7 @@ def matrix(t, mode):
             ("DELETE", "/v2/a/x/manifests/v1"),
             ("GET", session),
             ("PATCH", session),
+            ("PUT", f"{session}?digest={blob}"),
             ("DELETE", session),
         ):
             resp = view.req(method, target)

@@ -51,12 +51,13 @@ class Client:
     def __init__(self, addr):
         self.addr = addr
         self.conn = None
+        self.always = {}  # headers of every request
 
     def ask(self, method, path, body=None, headers=None):
         if not self.conn:
             self.conn = http.client.HTTPConnection(self.addr[1], self.addr[2], timeout=60)
         try:
-            self.conn.request(method, path, body, headers or {})
+            self.conn.request(method, path, body, {**self.always, **(headers or {})})
             got = self.conn.getresponse()
             return got.status, got.headers, got.read()
         except (OSError, http.client.HTTPException):

@@ -5,6 +5,7 @@ import random
 import signal
 import time
 
+import people
 from follow import check_order, committed, objects
 from receiver import Receiver
 from world import Client, Pushers, case, eq, long_case, true
@@ -104,6 +105,45 @@ def the_next_node_goes_on_after_a_clean_end(w):
     other.client.push("one", "second", 10)
     eq(r.wait(committed(w.folder("a")), 15), [], "the second, by the other")
     true(len(r.keys) <= posted + 1, "nothing twice after a clean end", r.keys)
+
+
+def repositories(receiver):
+    return {e["data"]["repository"] for e in receiver.events}
+
+
+@case
+def a_target_hears_what_its_caller_may_pull(w):
+    """`as`: by the policy of the moment; without it everything."""
+    users, policy = w.folder("users"), w.folder("policy")
+    users.write_text(people.htpasswd("root", "alice"))
+    rules = "group devs bob\nallow user:root ** *\nallow group:devs team/** pull\nallow everyone open pull\n"
+    policy.write_text("allow user:alice private/** pull\n" + rules)
+    callers = {"every": None, "alice": "alice", "bob": "bob", "group": "somebody,group:devs", "nobody": "anonymous"}
+    to = {name: Receiver() for name in callers}
+    targets = [{"name": n, "url": to[n].url, "from": "start", **({"as": who} if who else {})}
+               for n, who in callers.items()]
+    s = w.serve(w.folder("a"), "--htpasswd", str(users), "--policy", str(policy), *hooks(w, *targets))
+    s.client.always = dict([people.basic("root")])
+    wanted = {"every": {"private/x", "team/x", "open", "last"}, "alice": {"private/x", "open"},
+              "bob": {"team/x", "open"}, "group": {"team/x", "open"}, "nobody": {"open"}}
+    for repo in ("private/x", "team/x", "last", "open"):
+        s.client.push(repo, "v1", 10)
+    for name, receiver in to.items():
+        true(people.eventually(lambda r=receiver: "open" in repositories(r), 15), f"{name} is told")
+    eq({name: repositories(r) for name, r in to.items()}, wanted, "who heard of what")
+    policy.write_text("allow user:bob private/** pull\n" + rules)
+    time.sleep(2.5)  # files are looked at once a second
+    s.client.push("private/x", "v2", 10)
+    s.client.push("open", "v2", 10)
+    for name, receiver in to.items():
+        told = lambda r=receiver: any(e["subject"] == "open:v2" for e in r.events)  # noqa: E731
+        true(people.eventually(told, 15), f"{name} is told again")
+    for name in ("alice", "bob"):
+        heard = any(e["subject"] == "private/x:v2" for e in to[name].events)
+        eq(heard, name == "bob", f"{name} hears of private/x by the rules of now")
+    s.stop()
+    _, _, err = w.run("serve", "--root", w.folder("r"), "--listen", "127.0.0.1:0", *hooks(w, targets[1]), wanted=(1,))
+    true('"as" means nothing' in err, "a sentence", err)
 
 
 @case

@@ -41,6 +41,8 @@ static void test_refused(void **state)
         "{\"targets\":[{\"name\":\"a\",\"url\":\"http://x\",\"repositories\":[]}]}",
         "{\"targets\":[{\"name\":\"a\",\"url\":\"http://x\",\"from\":\"then\"}]}",
         "{\"targets\":[{\"name\":\"a\",\"url\":\"http://x\",\"typo\":1}]}",
+        "{\"targets\":[{\"name\":\"a\",\"url\":\"http://x\",\"as\":\"\"}]}",
+        "{\"targets\":[{\"name\":\"a\",\"url\":\"http://x\",\"as\":1}]}",
         ("{\"targets\":[{\"name\":\"a\",\"url\":\"http://x\"},"
          "{\"name\":\"a\",\"url\":\"http://y\"}]}"),
     };
@@ -81,10 +83,28 @@ static void test_wants(void **state)
     webhook_list_done(&l);
 }
 
+static void test_as(void **state)
+{
+    struct webhook_list l;
+
+    (void)state;
+    assert_int_equal(parse("{\"targets\":[{\"name\":\"a\",\"url\":\"http://x\"},"
+                           "{\"name\":\"b\",\"url\":\"http://x\",\"as\":\"anonymous\"},"
+                           "{\"name\":\"c\",\"url\":\"http://x\",\"as\":\"bob,group:devs\"}]}",
+                           &l),
+                     0);
+    assert_false(l.at[0].judged);
+    assert_true(l.at[1].judged && !l.at[1].caller);
+    assert_true(l.at[2].judged && l.at[2].caller);
+    assert_string_equal(login_name(l.at[2].caller), "bob");
+    assert_int_equal(login_attr_count(l.at[2].caller), 1);
+    webhook_list_done(&l);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused),
-                                       cmocka_unit_test(test_wants)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_refused), cmocka_unit_test(test_wants),
+                                       cmocka_unit_test(test_as)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
