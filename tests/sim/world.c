@@ -13,6 +13,7 @@
 
 #define POOL_QUEUE_MAX 64
 #define OPEN_PAUSE_US  (200 * MS)
+#define OPEN_TRIES     3000 /* until its clock is set right */
 #define TYPE_CONFIG    "application/vnd.oci.image.config.v1+json"
 #define TYPE_LAYER     "application/vnd.oci.image.layer.v1.tar+gzip"
 
@@ -231,13 +232,14 @@ static int open_site(struct site *s)
 static void site_open(void *arg)
 {
     struct site *s = arg;
+    unsigned tries = 0;
     int e;
 
     while ((e = open_site(s)) < 0 && !s->proc.dead) {
         if (!world->plan.faulty)
             sim_fail("a node does not start: %s", err_name(e));
         sched_sleep_us(OPEN_PAUSE_US);
-        if (world->calm)
+        if (world->calm || ++tries > OPEN_TRIES)
             s->proc.wall_skew_ms = 0; /* nobody may make a registry whose clock is wrong */
     }
     mutex_lock(&world->mu);
