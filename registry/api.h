@@ -34,6 +34,7 @@ int api_tags(struct req *r);
 int api_log(struct req *r);
 int api_diff(struct req *r);
 int api_revert(struct req *r);
+int api_revert_under(struct req *r);
 int api_repository_delete(struct req *r);
 int api_tag_history(struct req *r);
 int api_referrers_fast(struct req *r);

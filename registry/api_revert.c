@@ -3,12 +3,19 @@
 #include "manifests/moment.h"
 #include "manifests/revert.h"
 
+#include "base/clock.h"
 #include "base/json.h"
+#include "base/log.h"
+#include "manifests/names_under.h"
+#include "registry/admit.h"
 #include "registry/api.h"
 #include "registry/api_common.h"
 #include "registry/oci_error.h"
 
-#define CHANGES_BODY_MAX (64u << 20)
+#define CHANGES_BODY_MAX  (64u << 20)
+#define UNDER_MAX         1000        /* repositories of one request ... */
+#define UNDER_MS          20000       /* ... that are begun within this ... */
+#define UNDER_BODY_ENOUGH (16u << 20) /* ... and before the answer has so many bytes */
 
 /* ---- writing changes: an object whose lists come one after the other */
 
@@ -16,6 +23,7 @@ struct lists {
     struct jw w;
     const char *const *names; /* of the lists, in order */
     size_t open;              /* the list that is open */
+    bool told;                /* something is to be done */
 };
 
 static void open_lists(struct lists *l)
@@ -175,6 +183,7 @@ static int told(const struct revert_change *c, void *arg)
 {
     struct lists *l = arg;
 
+    l->told = true;
     if (c->what == REVERT_TAG)
         return write_tag(l, c->tag, c->from, c->to);
     go_to_list(l, c->what == REVERT_PUT ? 1 : 2);
@@ -230,6 +239,31 @@ static int reply_missing(struct req *r, const struct buf *missing)
     return req_reply_body(r, 400, "application/json", &body);
 }
 
+/* The answer about one repository. */
+static int revert_and_write(struct str name, struct repo *repo, uint64_t to,
+                            const struct revert *how, struct lists *l, struct buf *missing,
+                            struct err_detail *detail)
+{
+    uint64_t entry = 0;
+    int e;
+
+    jw_begin(&l->w, '{');
+    jw_kstr(&l->w, "name", name);
+    jw_kint(&l->w, "at", (int64_t)to);
+    open_lists(l);
+    e = revert_repo(repo, to, how, &entry, missing, detail);
+    if (e < 0)
+        return e;
+    close_lists(l);
+    jw_key(&l->w, "entry");
+    if (entry > 0)
+        jw_int(&l->w, (int64_t)entry);
+    else
+        jw_null(&l->w);
+    jw_end(&l->w, '}');
+    return buf_err(l->w.out);
+}
+
 int api_revert(struct req *r)
 {
     struct repo *repo auto_repo = NULL;
@@ -238,7 +272,7 @@ int api_revert(struct req *r)
     struct lists l = {.w = JW_INIT(&body), .names = revert_lists};
     struct revert how = {
         .dry_run = query_flag(r, "dry-run"), .who = api_who(r), .told = told, .arg = &l};
-    uint64_t to = 0, entry = 0;
+    uint64_t to = 0;
     int e = query_tag(r, &tag);
 
     how.tag = buf_str(&tag);
@@ -252,23 +286,10 @@ int api_revert(struct req *r)
         e = required(r, "at", query_position(r, "at", repo, &to));
     if (e < 0)
         return e;
-    jw_begin(&l.w, '{');
-    jw_kstr(&l.w, "name", req_target(r)->name);
-    jw_kint(&l.w, "at", (int64_t)to);
-    open_lists(&l);
-    e = revert_repo(repo, to, &how, &entry, &missing, req_detail(r));
+    e = revert_and_write(req_target(r)->name, repo, to, &how, &l, &missing, req_detail(r));
     if (e == -ERR_MISSING_REF && missing.len > 0)
         return reply_missing(r, &missing);
-    if (e < 0)
-        return e;
-    close_lists(&l);
-    jw_key(&l.w, "entry");
-    if (entry > 0)
-        jw_int(&l.w, (int64_t)entry);
-    else
-        jw_null(&l.w);
-    jw_end(&l.w, '}');
-    return req_reply_body(r, 200, "application/json", &body);
+    return e < 0 ? e : req_reply_body(r, 200, "application/json", &body);
 }
 
 int api_repository_delete(struct req *r)
@@ -285,4 +306,215 @@ int api_repository_delete(struct req *r)
     if (e == 0)
         e = revert_drop(repo, &who, &entry, req_detail(r));
     return e < 0 ? e : req_reply_empty(r, 202);
+}
+
+/* ---- revert of all under a prefix */
+
+struct under {
+    struct req *r;
+    struct str prefix;
+    int64_t at_ms;
+    bool dry_run;
+    size_t n;
+    struct buf last;
+    struct jw w;
+    size_t failed;
+    bool more;
+};
+
+static int may_revert(struct req *r, struct str name, struct err_detail *why)
+{
+    static const enum action needed[] = {ACTION_HISTORY, ACTION_PUSH, ACTION_DELETE};
+    int e = 0;
+
+    for (size_t i = 0; e == 0 && i < ARRAY_LEN(needed); i++)
+        e = admit_may(r, needed[i], name, STR_NONE);
+    if (e < 0)
+        *why = *req_detail(r);
+    req_detail(r)->text[0] = '\0';
+    return e;
+}
+
+/* What went wrong with one, in its place: its name and errors as a whole answer has them. */
+static void write_failed(struct under *u, struct str name, int e, struct str missing,
+                         const struct err_detail *why)
+{
+    struct buf text auto_buf = BUF_INIT(OCI_ERROR_BODY_MAX);
+    struct buf errors auto_buf = BUF_INIT(OCI_ERROR_BODY_MAX);
+    struct jw w = JW_INIT(&text);
+
+    if (e == -ERR_MISSING_REF && missing.len > 0)
+        oci_error_missing(missing, &errors);
+    else
+        (void)oci_error_body(e, RESOURCE_REVERT, err_status(e) < 500 ? why->text : "", &errors);
+    jw_begin(&w, '{');
+    jw_kstr(&w, "name", name);
+    jw_key(&w, "errors");
+    jw_raw(&w, str_head(str_skip(buf_str(&errors), strlen("{\"errors\":")),
+                        errors.len - strlen("{\"errors\":") - 1));
+    jw_end(&w, '}');
+    jw_raw(&u->w, buf_str(&text));
+    u->failed++;
+    log_info("revert.failed", KV_S("req", req_id(u->r)), KV_V("name", name),
+             KV_S("error", err_name(e)), KV_S("why", why->text));
+}
+
+static int revert_one(struct under *u, struct str name, struct buf *text, struct buf *missing,
+                      struct err_detail *why)
+{
+    struct repo *repo auto_repo = NULL;
+    struct lists l = {.w = JW_INIT(text), .names = revert_lists};
+    const struct revert how = {
+        .dry_run = u->dry_run, .who = api_who(u->r), .told = told, .arg = &l};
+    uint64_t to = 0;
+    int e = may_revert(u->r, name, why);
+
+    if (e == 0)
+        e = repo_get(req_app(u->r)->repos, name, &repo, why);
+    if (e == 0)
+        e = repo_refresh(repo, why);
+    if (e == 0 && !repo_exists(repo))
+        return 0;
+    if (e == 0)
+        e = repo_seq_at(repo, u->at_ms, &to, why);
+    if (e == -ERR_TIME) { /* nothing was written there since */
+        buf_clear(text);
+        return 0;
+    }
+    if (e == 0)
+        e = revert_and_write(name, repo, to, &how, &l, missing, why);
+    if (e == 0 && !l.told)
+        buf_clear(text);
+    return e;
+}
+
+/* 0, or what ends all of it. */
+static int visit(struct under *u, struct str name)
+{
+    struct buf text auto_buf = BUF_INIT(CHANGES_BODY_MAX);
+    struct buf missing auto_buf = BUF_INIT((size_t)REPO_MISSING_MAX * (DIGEST_TEXT_MAX + 1));
+    struct err_detail why = {""};
+    int e;
+
+    if (admit_may(u->r, ACTION_CATALOG, name, STR_NONE) < 0) { /* none of the caller's */
+        req_detail(u->r)->text[0] = '\0';
+        return 0;
+    }
+    e = revert_one(u, name, &text, &missing, &why);
+    if (e == -ERR_NOMEM)
+        return e;
+    if (e < 0)
+        write_failed(u, name, e, buf_str(&missing), &why);
+    else if (text.len > 0)
+        jw_raw(&u->w, buf_str(&text));
+    return buf_err(u->w.out);
+}
+
+static int visit_all(struct under *u)
+{
+    struct app *app = req_app(u->r);
+    struct omap *set auto_omap = NULL;
+    struct omap_node *node;
+    int64_t end_ms = clock_boot_ms() + UNDER_MS;
+    int e = omap_new(NULL, &set);
+
+    if (e == 0)
+        e = names_under(app->repos, app->views, u->prefix, u->at_ms, buf_str(&u->last), u->n, set,
+                        req_detail(u->r));
+    if (e < 0)
+        return e;
+    node = omap_first(set);
+    u->more = omap_count(set) >= u->n;
+    for (size_t i = 0; e == 0 && node && i < u->n; i++, node = omap_next(set, node)) {
+        if (i > 0 && (clock_boot_ms() >= end_ms || u->w.out->len >= UNDER_BODY_ENOUGH)) {
+            u->more = true;
+            break;
+        }
+        buf_clear(&u->last);
+        buf_add(&u->last, omap_key(node));
+        e = visit(u, omap_key(node));
+    }
+    return e < 0 ? e : buf_err(&u->last);
+}
+
+static int query_text(struct req *r, const char *name, struct buf *out)
+{
+    int e = req_query(r, name, 0, false, out);
+
+    if (e == -ERR_NOTFOUND)
+        return 0;
+    return e == -ERR_INVAL ? err_set(req_detail(r), e, "%s is malformed", name) : e;
+}
+
+static int query_past_time(struct req *r, int64_t *ret)
+{
+    struct moment m = {.by_time = false};
+    int64_t now;
+    int e = api_moment(r, &m);
+
+    if (e < 0)
+        return e;
+    if (e == 0)
+        return err_set(req_detail(r), -ERR_TIME, "the query lacks a point in time: at");
+    if (!m.by_time)
+        return err_set(req_detail(r), -ERR_TIME, "numbers are of one repository: give a time");
+    e = store_now(node_store(blobs_node(repos_blobs(req_app(r)->repos))), &now, req_detail(r));
+    if (e == 0 && m.ms > now)
+        e = err_set(req_detail(r), -ERR_TIME, "this time has not come yet");
+    *ret = m.ms;
+    return e;
+}
+
+static int ask_under(struct under *u, struct buf *prefix)
+{
+    struct req *r = u->r;
+    const struct app *app = req_app(r);
+    struct buf override auto_buf = BUF_INIT(QUERY_VALUE_MAX);
+    int e = query_text(r, "prefix", prefix);
+
+    if (e == 0 && !prefix_parse(buf_str(prefix), &u->prefix))
+        e = err_set(req_detail(r), -ERR_INVAL,
+                    "prefix must be the beginning of names up to a slash, or a slash for all");
+    if (e == 0 && (app->refuse.tag_delete || app->refuse.manifest_delete))
+        e = err_set(req_detail(r), -ERR_UNSUPPORTED, "this registry does not delete %s",
+                    app->refuse.tag_delete ? "tags" : "manifests");
+    if (e == 0)
+        e = query_text(r, "override", &override);
+    if (e == 0 && override.len > 0 && !str_eq(buf_str(&override), STR("false")))
+        e = err_set(req_detail(r), -ERR_INVAL, "override is for one repository at a time");
+    if (e == 0)
+        e = query_past_time(r, &u->at_ms);
+    if (e == 0)
+        e = api_page_size(r, UNDER_MAX, UNDER_MAX, &u->n);
+    if (e == 0 && u->n == 0)
+        e = err_set(req_detail(r), -ERR_INVAL, "n must be a number above 0");
+    if (e == 0)
+        e = query_text(r, "last", &u->last);
+    u->dry_run = query_flag(r, "dry-run");
+    return e;
+}
+
+int api_revert_under(struct req *r)
+{
+    struct buf body auto_buf = BUF_INIT(2 * CHANGES_BODY_MAX);
+    struct buf prefix auto_buf = BUF_INIT(QUERY_VALUE_MAX);
+    struct under u = {.r = r, .last = BUF_INIT(QUERY_VALUE_MAX), .w = JW_INIT(&body)};
+    int e = ask_under(&u, &prefix);
+
+    jw_begin(&u.w, '{');
+    jw_kstr(&u.w, "prefix", buf_str(&prefix));
+    jw_key(&u.w, "repositories");
+    jw_begin(&u.w, '[');
+    if (e == 0)
+        e = visit_all(&u);
+    jw_end(&u.w, ']');
+    jw_kint(&u.w, "failed", (int64_t)u.failed);
+    jw_key(&u.w, "next");
+    if (u.more)
+        jw_str(&u.w, buf_str(&u.last));
+    else
+        jw_null(&u.w);
+    jw_end(&u.w, '}');
+    buf_done(&u.last);
+    return e < 0 ? e : req_reply_body(r, 200, "application/json", &body);
 }

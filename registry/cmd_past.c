@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "base/omap.h"
+#include "manifests/names_under.h"
 #include "registry/store_open.h"
 
 #define PAGE 1000
@@ -15,8 +15,7 @@ bool past_target_parse(const char *text, struct past_target *ret)
     *ret = (struct past_target){.name = s};
     if (str_ends(s, STR("/"))) {
         ret->prefix = true;
-        ret->name = str_eq(s, STR("/")) ? STR_NONE : s;
-        return s.len == 1 || name_valid(str_head(s, s.len - 1));
+        return prefix_parse(s, &ret->name);
     }
     if (colon >= 0) {
         ret->name = str_head(s, (size_t)colon);
@@ -64,65 +63,6 @@ int past_position(struct past *p, struct repo *r, const char *text, uint64_t *re
     return e;
 }
 
-/* ---- all under a prefix */
-
-struct names {
-    struct omap *set;
-    struct str prefix;
-    struct buf last;
-};
-
-static int add_name(struct str name, void *arg)
-{
-    static char mark; /* values are never NULL and never read */
-    struct names *n = arg;
-
-    buf_clear(&n->last);
-    buf_add(&n->last, name);
-    if (buf_err(&n->last) < 0)
-        return buf_err(&n->last);
-    return str_starts(name, n->prefix) ? omap_put(n->set, name, &mark) : 0;
-}
-
-static int add_names(struct catalog *c, struct names *n)
-{
-    bool more = true;
-    int e = 0;
-
-    buf_clear(&n->last);
-    while (e == 0 && more) {
-        struct buf after auto_buf = BUF_INIT(NAME_MAX_LEN + 1);
-
-        buf_add(&after, buf_str(&n->last));
-        e = catalog_page(c, buf_str(&after), PAGE, add_name, n, &more);
-    }
-    return e;
-}
-
-/* Names of now and of then. A time that is not final in the catalog is one since which nothing
- * changed there. */
-static int find_names(struct past *p, const char *text, struct names *n)
-{
-    struct catalog *now = repos_catalog(p->app.repos), *then = NULL;
-    struct moment m;
-    int e = moment_parse(str_of(text), &m, &p->why);
-
-    if (e == 0 && !m.by_time)
-        e = err_set(&p->why, -ERR_INVAL,
-                    "numbers are of one repository: give a time for all under a prefix");
-    if (e == 0)
-        e = catalog_refresh(now, &p->why);
-    if (e == 0)
-        e = add_names(now, n);
-    if (e < 0)
-        return e;
-    e = views_catalog(p->app.views, &m, &then, &p->why);
-    if (e == 0)
-        e = add_names(then, n);
-    views_catalog_done(p->app.views, then);
-    return e == -ERR_TIME ? 0 : e;
-}
-
 static int visit(struct past *p, struct str name, past_fn fn, void *arg)
 {
     struct repo *r auto_repo = NULL;
@@ -141,24 +81,56 @@ static int visit(struct past *p, struct str name, past_fn fn, void *arg)
     return e == -ERR_NOMEM ? e : 0;
 }
 
+static int parse_time(struct past *p, const char *text, int64_t *ret)
+{
+    struct moment m;
+    int e = moment_parse(str_of(text), &m, &p->why);
+
+    if (e == 0 && !m.by_time)
+        e = err_set(&p->why, -ERR_INVAL,
+                    "numbers are of one repository: give a time for all under a prefix");
+    *ret = m.ms;
+    return e;
+}
+
+/* One page of names; *ret_more: others follow. */
+static int visit_page(struct past *p, struct str prefix, int64_t ms, struct buf *last, past_fn fn,
+                      void *arg, bool *ret_more)
+{
+    struct omap *set auto_omap = NULL;
+    struct omap_node *node;
+    int e = omap_new(NULL, &set);
+
+    if (e == 0)
+        e = names_under(p->app.repos, p->app.views, prefix, ms, buf_str(last), PAGE, set, &p->why);
+    if (e < 0) {
+        past_complain(p, prefix.len > 0 ? prefix : STR("/"), e);
+        return e;
+    }
+    node = omap_first(set);
+    for (size_t i = 0; e == 0 && node && i < PAGE; i++, node = omap_next(set, node)) {
+        buf_clear(last);
+        buf_add(last, omap_key(node));
+        e = visit(p, omap_key(node), fn, arg);
+    }
+    *ret_more = omap_count(set) >= PAGE;
+    return e < 0 ? e : buf_err(last);
+}
+
 int past_each(struct past *p, const struct past_target *t, const char *moment, past_fn fn,
               void *arg)
 {
-    struct omap *set auto_omap = NULL;
-    struct names n = {.prefix = t->name, .last = BUF_INIT(NAME_MAX_LEN + 1)};
+    struct buf last auto_buf = BUF_INIT(NAME_MAX_LEN + 1);
+    bool more = true;
+    int64_t ms;
     int e;
 
     if (!t->prefix)
         return visit(p, t->name, fn, arg);
-    e = omap_new(NULL, &set);
-    n.set = set;
-    if (e == 0)
-        e = find_names(p, moment, &n);
-    buf_done(&n.last);
+    e = parse_time(p, moment, &ms);
     if (e < 0)
         past_complain(p, t->name.len > 0 ? t->name : STR("/"), e);
-    for (struct omap_node *node = set ? omap_first(set) : NULL; e == 0 && node;
-         node = omap_next(set, node))
-        e = visit(p, omap_key(node), fn, arg);
+    while (e == 0 && more)
+        e = visit_page(p, t->name, ms, &last, fn, arg, &more);
     return e;
 }

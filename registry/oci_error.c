@@ -46,6 +46,7 @@ static struct code invalid(enum resource resource)
     case RESOURCE_LOG:
     case RESOURCE_DIFF:
     case RESOURCE_REVERT:
+    case RESOURCE_REVERT_UNDER:
         return (struct code){"UNSUPPORTED", 400};
     default:
         return (struct code){"NAME_INVALID", 400};

@@ -82,6 +82,8 @@ static enum resource resource_of(const struct path *p, size_t *ret_tail)
     }
     if (n == 3 && seg_is(p, 0, "events") && seg_is(p, 1, "_stowage"))
         return RESOURCE_EVENTS;
+    if (n == 3 && seg_is(p, 0, "revert") && seg_is(p, 1, "_stowage"))
+        return RESOURCE_REVERT_UNDER;
     if (n >= 4 && seg_is(p, 0, "discover") && seg_is(p, 1, "ext") && seg_is(p, 2, "_oci")) {
         *ret_tail = 3;
         return n == 4 ? RESOURCE_DISCOVER : RESOURCE_REPO_DISCOVER;

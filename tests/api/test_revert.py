@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import oci
+import people
 import server as server_mod
 from harness import case
 from test_past import head_of, log_of
@@ -197,6 +198,114 @@ def switched_off_deletes(t):
     c.error(c.delete(f"/v2/{repo}/_stowage/repository"), 405, "UNSUPPORTED")
     c.error(revert(c, repo, "at=1"), 405, "UNSUPPORTED")
     c.status(revert(c, repo, "at=1&tag=v1"), 200)
+
+
+def now():
+    """A time between what was done and what will be."""
+    time.sleep(0.05)
+    at = time.time()
+    time.sleep(server_mod.stamp_pause())
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + ".%03dZ" % int(at % 1 * 1000)
+
+
+def revert_under(t, query):
+    return t.req("POST", f"/v2/_stowage/revert?{query}")
+
+
+@case("L43", server="")
+def all_under_a_prefix(t):
+    """Several repositories by one request, page by page; one of them cannot go back."""
+    srv = t.serve()
+    c = t.at(srv)
+    first = {n: c.image(n, "v1") for n in ("team/a", "team/b", "team/c/d", "team/gone", "team0", "a")}
+    bad, body = c.image("team/bad", "v1")
+    c.image("team/bad", "kept")
+    c.image("team/same", "v1")
+    moment = now()
+    later = {n: c.image(n, "v1")[0] for n in first}
+    c.image("team/new", "v1")
+    c.status(c.delete(f"/v2/team/bad/manifests/{bad}"), 202)
+    c.status(c.delete("/v2/team/gone/_stowage/repository"), 202)
+    before = now()
+    layer = json.loads(body)["layers"][0]["digest"]
+    srv.stop()
+    (one,) = pathlib.Path(srv.root).glob(f"blobs/sha256/*/{layer[7:]}.*")
+    one.unlink()
+    srv.start()
+    c = t.at(srv)
+
+    def on(repo):
+        return c.get(f"/v2/{repo}/manifests/v1").h("Docker-Content-Digest")
+
+    dry = c.status(revert_under(c, f"prefix=team/&at={moment}&dry-run"), 200).json()
+    t.eq([on(n) for n in ("team/a", "a")], [later["team/a"], later["a"]], "a dry run does nothing")
+    found, last, rounds = [], "", 0
+    while last is not None:
+        doc = c.status(revert_under(c, f"prefix=team/&at={moment}&n=2&last={last}"), 200).json()
+        found, last, rounds = found + doc["repositories"], doc["next"], rounds + 1
+        t.eq(doc["failed"], sum("errors" in x for x in doc["repositories"]), "how many failed")
+    t.true(rounds >= 3, "pages", rounds)
+    names = ["team/a", "team/b", "team/bad", "team/c/d", "team/gone", "team/new"]
+    t.eq([x["name"] for x in found], names, "what was to be done")
+    (failed,) = [x for x in found if "errors" in x]
+    t.eq((failed["name"], [(e["code"], e["detail"]["digest"]) for e in failed["errors"]]),
+         ("team/bad", [("MANIFEST_BLOB_UNKNOWN", layer)]), "what is gone")  # fmt: skip
+    for x in found:
+        t.true("errors" in x or x["entry"] > 1, "an entry", x)
+        x["entry"] = None
+    for x in dry["repositories"]:
+        t.true("errors" in x or x["entry"] is None, "no entry of a dry run", x)
+        x["entry"] = None
+    t.eq(dry["repositories"], found, "what the dry run said")
+    for repo in ("team/a", "team/b", "team/c/d", "team/gone"):
+        t.eq(on(repo), first[repo][0], repo)
+    t.error(c.get("/v2/team/new/manifests/v1"), 404)
+    for repo in ("team0", "a"):
+        t.eq(on(repo), later[repo], f"{repo} stays as it is")
+    again = c.status(revert_under(c, f"prefix=team/&at={moment}"), 200).json()
+    t.eq([x["name"] for x in again["repositories"]], ["team/bad"], "nothing more to do but what failed")
+    c.status(revert_under(c, f"prefix=/&at={before}"), 200)  # and back
+    for repo in ("team/a", "team/b", "team/c/d"):
+        t.eq(on(repo), later[repo], f"{repo} again")
+    t.status(c.get("/v2/team/new/manifests/v1"), 200)
+    t.error(c.get("/v2/team/gone/manifests/v1"), 404)
+
+
+@case("L43", server="")
+def under_a_prefix_refused(t):
+    c = t.at(t.serve())
+    c.image("team/a", "v1")
+    at = now()
+    for query in (f"at={at}", f"prefix=&at={at}", f"prefix=team&at={at}", f"prefix=T/&at={at}",
+                  "prefix=team/", "prefix=team/&at=1", "prefix=team/&at=x",
+                  "prefix=team/&at=2999-01-01T00:00:00Z", f"prefix=team/&at={at}&n=0",
+                  f"prefix=team/&at={at}&override=true"):  # fmt: skip
+        c.error(revert_under(c, query), 400, "UNSUPPORTED")
+    c.error(c.get(f"/v2/_stowage/revert?prefix=team/&at={at}"), 405, "UNSUPPORTED")
+    off = t.at(t.serve("--refuse-tag-delete"))
+    off.error(revert_under(off, f"prefix=team/&at={at}"), 405, "UNSUPPORTED")
+
+
+@case("L43", server="")
+def under_a_prefix_by_rights(t):
+    """Each repository is judged by itself: what the caller does not see is not named, what he may
+    not change stays."""
+    rules = """allow user:alice ** *
+allow user:bob team/mine pull,push,delete,history,catalog
+allow user:bob team/seen pull,history,catalog
+"""
+    d = people.Door(t, users=("alice", "bob"), policy=rules)
+    alice, bob = d.user("alice"), d.user("bob")
+    names = ("team/hidden", "team/mine", "team/seen")
+    first = {n: alice.image(n, "v1")[0] for n in names}
+    at = now()
+    later = {n: alice.image(n, "v1")[0] for n in names}
+    t.status(revert_under(d.by(), f"prefix=team/&at={at}"), 401)
+    doc = t.status(revert_under(bob, f"prefix=team/&at={at}"), 200).json()
+    t.eq([(x["name"], [e["code"] for e in x.get("errors", ())]) for x in doc["repositories"]],
+         [("team/mine", []), ("team/seen", ["DENIED"])], "what bob is told")  # fmt: skip
+    on = {n: alice.get(f"/v2/{n}/manifests/v1").h("Docker-Content-Digest") for n in names}
+    t.eq(on, {**later, "team/mine": first["team/mine"]}, "what changed")
 
 
 @case("L45", server="")

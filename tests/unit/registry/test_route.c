@@ -21,6 +21,7 @@ static const struct {
     {"/v2/_catalog", RESOURCE_CATALOG, "", ""},
     {"/v2/_oci/ext/discover", RESOURCE_DISCOVER, "", ""},
     {"/v2/_stowage/events", RESOURCE_EVENTS, "", ""},
+    {"/v2/_stowage/revert", RESOURCE_REVERT_UNDER, "", ""},
     {"/v2/a/_oci/ext/discover", RESOURCE_REPO_DISCOVER, "a", ""},
     {"/v2/a/b/_oci/ext/discover", RESOURCE_REPO_DISCOVER, "a/b", ""},
     {"/v2/a/manifests/latest", RESOURCE_MANIFEST, "a", "latest"},
