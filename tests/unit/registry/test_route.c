@@ -73,11 +73,16 @@ static const struct {
     {"/v2/a/manifests/...", RESOURCE_MANIFEST, "a", "..."},
 };
 
+static bool is_posted(enum resource resource)
+{
+    return resource == RESOURCE_UPLOADS || resource == RESOURCE_REVERT_UNDER;
+}
+
 static void test_found(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(found); i++) {
-        enum method method = found[i].resource == RESOURCE_UPLOADS ? METHOD_POST : METHOD_GET;
+        enum method method = is_posted(found[i].resource) ? METHOD_POST : METHOD_GET;
         struct err_detail why = {""};
         struct target t;
         int e = route_resolve(str_of(found[i].path), method, &t, &why);
