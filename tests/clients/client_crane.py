@@ -2,6 +2,7 @@
 
 import os
 
+import harness
 from harness import OCI_INDEX, check, check_equal, digest_of
 from samples import tar_of, verify_layout
 
@@ -176,19 +177,13 @@ def unknown(ctx):
     check("404" in said or "UNKNOWN" in said, f"crane says: {said}")
 
 
-class Caller:
-    """Log-ins, see logins.py."""
-
-    tag = "1"
+class Caller(harness.Caller):
     checks = False  # it only writes down what it is told
     copies = True
 
     def __init__(self, ctx, address):
-        self.ctx, self.address = ctx, address
-        self.sample, self.pulls = ctx.samples.get("image"), 0
-
-    def ref(self, repo):
-        return f"{self.address}/{repo}:{self.tag}"
+        super().__init__(ctx, address)
+        self.sample = ctx.samples.get("image")
 
     def login(self, user, password):
         self.ctx.run("crane", "auth", "login", "-u", user, "-p", password, self.address)
@@ -200,8 +195,7 @@ class Caller:
         crane(self.ctx, "push", self.sample.folder, self.ref(repo))
 
     def pull(self, repo):
-        self.pulls += 1
-        layout = self.ctx.path(f"by-{self.address.rpartition(':')[2]}-{self.pulls}")
+        layout = self.ctx.path(self.fresh())
         crane(self.ctx, "pull", "--format=oci", self.ref(repo), layout)
         check_equal(verify_layout(layout)[0], self.sample.digest, "what was pulled")
 

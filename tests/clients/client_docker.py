@@ -4,6 +4,7 @@ import json
 import os
 
 import containers
+import harness
 from harness import DOCKER_LIST, DOCKER_MANIFEST, Missing, check, check_equal
 
 DAEMON_START_SECONDS_MAX = 60
@@ -244,20 +245,11 @@ def unknown(ctx):
     check("unknown" in said or "not found" in said, f"docker says: {said}")
 
 
-class Caller:
-    """Log-ins, see logins.py."""
-
-    tag = "1"
-    checks = True
-    copies = False
-
+class Caller(harness.Caller):
     def __init__(self, ctx, address):
-        self.ctx, self.address = ctx, address
+        super().__init__(ctx, address)
         self.image = build(ctx, "localhost/log-ins:1", "log-ins")
         self.id = image_id(ctx, self.image)
-
-    def ref(self, repo):
-        return f"{self.address}/{repo}:{self.tag}"
 
     def login(self, user, password):
         docker(self.ctx, "login", "-u", user, "-p", password, self.address)
@@ -276,11 +268,6 @@ class Caller:
         docker(self.ctx, "pull", self.ref(repo))
         check_equal(image_id(self.ctx, self.ref(repo)), self.id, "image pulled")
         docker(self.ctx, "rmi", self.ref(repo))
-
-    def mount(self, source, target):
-        """By what it remembers of where its layers lie; so this is a push, as others are."""
-        assert source != target
-        self.push(target)
 
 
 CASES = (

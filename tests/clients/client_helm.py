@@ -2,6 +2,7 @@
 
 import json
 
+import harness
 from harness import check, check_equal, digest_of
 
 CONFIG = "application/vnd.cncf.helm.config.v1+json"
@@ -94,16 +95,12 @@ def unknown(ctx):
     check("not found" in said, f"helm says: {said}")
 
 
-class Caller:
-    """Log-ins, see logins.py."""
-
+class Caller(harness.Caller):
     tag = "1.0.0"
-    checks = True
-    copies = False
     mount = None
 
     def __init__(self, ctx, address):
-        self.ctx, self.address, self.pulls = ctx, address, 0
+        super().__init__(ctx, address)
         self.path = package(ctx, "x", self.tag, lines=5000)
 
     def login(self, user, password):
@@ -118,8 +115,7 @@ class Caller:
         self.ctx.run("helm", "push", self.path, target, "--plain-http")
 
     def pull(self, repo):
-        self.pulls += 1
-        target = f"by-{self.address.rpartition(':')[2]}-{self.pulls}"
+        target = self.fresh()
         self.ctx.run("helm", "pull", f"oci://{self.address}/{repo}", "--version", self.tag,
                      "--plain-http", "-d", self.ctx.folder(target))  # fmt: skip
         name = f"x-{self.tag}.tgz"

@@ -4,6 +4,7 @@ import json
 import os
 import tarfile
 
+import harness
 from harness import OCI_INDEX, check, check_equal, digest_of
 from samples import noise, verify_layout
 
@@ -239,20 +240,13 @@ def unknown(ctx):
     check("not found" in said, f"oras says: {said}")
 
 
-class Caller:
-    """Log-ins, see logins.py."""
-
-    tag = "1"
-    checks = True
+class Caller(harness.Caller):
     copies = True
 
     def __init__(self, ctx, address):
-        self.ctx, self.address, self.pulls = ctx, address, 0
+        super().__init__(ctx, address)
         self.content = noise(ctx.run_id + "log-ins", 100_000)
         ctx.write("log-ins/data.bin", self.content)
-
-    def ref(self, repo):
-        return f"{self.address}/{repo}:{self.tag}"
 
     def login(self, user, password):
         oras(self.ctx, *plain("login", "-u", user, "-p", password), self.address)
@@ -265,8 +259,7 @@ class Caller:
              "data.bin:application/vnd.example.data", cwd=self.ctx.path("log-ins"))  # fmt: skip
 
     def pull(self, repo):
-        self.pulls += 1
-        target = f"by-{self.address.rpartition(':')[2]}-{self.pulls}"
+        target = self.fresh()
         oras(self.ctx, *plain("pull", "--no-tty", "-o", self.ctx.folder(target)), self.ref(repo))
         check(self.ctx.read(f"{target}/data.bin") == self.content, "other bytes pulled")
 

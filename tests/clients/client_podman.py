@@ -3,6 +3,7 @@
 import json
 
 import containers
+import harness
 import partial
 from containers import run
 from harness import DOCKER_MANIFEST, OCI_MANIFEST, check, check_equal
@@ -167,20 +168,11 @@ def unknown(ctx):
     check("unknown" in said.lower(), f"podman says: {said}")
 
 
-class Caller:
-    """Log-ins, see logins.py."""
-
-    tag = "1"
-    checks = True
-    copies = False
-
+class Caller(harness.Caller):
     def __init__(self, ctx, address):
-        self.ctx, self.address = ctx, address
+        super().__init__(ctx, address)
         self.image = build(ctx, "log-ins")
         self.id = containers.image_id(ctx, self.image)
-
-    def ref(self, repo):
-        return f"{self.address}/{repo}:{self.tag}"
 
     def login(self, user, password):
         run(self.ctx, "login", "--tls-verify=false", "-u", user, "-p", password, self.address)
@@ -196,11 +188,6 @@ class Caller:
         run(self.ctx, "pull", "-q", "--tls-verify=false", self.ref(repo))
         check_equal(containers.image_id(self.ctx, self.ref(repo)), self.id, "image pulled")
         run(self.ctx, "rmi", self.ref(repo))  # the name alone: the image has another
-
-    def mount(self, source, target):
-        """By what it remembers of where its layers lie; so this is a push, as others are."""
-        assert source != target
-        self.push(target)
 
 
 CASES = (

@@ -2,6 +2,7 @@
 
 import json
 
+import harness
 from harness import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, check, check_equal, digest_of
 from samples import ACCEPT_ANYTHING, verify_layout
 
@@ -185,19 +186,13 @@ def unknown(ctx):
     check("unknown" in said.lower(), f"skopeo says: {said}")
 
 
-class Caller:
-    """Log-ins, see logins.py."""
-
-    tag = "1"
-    checks = True
+class Caller(harness.Caller):
+    scheme = "docker://"
     copies = True
 
     def __init__(self, ctx, address):
-        self.ctx, self.address = ctx, address
-        self.sample, self.pulls = ctx.samples.get("image"), 0
-
-    def ref(self, repo):
-        return f"docker://{self.address}/{repo}:{self.tag}"
+        super().__init__(ctx, address)
+        self.sample = ctx.samples.get("image")
 
     def login(self, user, password):
         skopeo(self.ctx, "login", "--tls-verify=false", "-u", user, "-p", password, self.address)
@@ -209,8 +204,7 @@ class Caller:
         copy(self.ctx, f"oci:{self.sample.ref}", self.ref(repo))
 
     def pull(self, repo):
-        self.pulls += 1
-        layout = self.ctx.path(f"by-{self.address.rpartition(':')[2]}-{self.pulls}")
+        layout = self.ctx.path(self.fresh())
         copy(self.ctx, self.ref(repo), f"oci:{layout}:it")
         check_equal(verify_layout(layout)[0], self.sample.digest, "what was pulled")
 

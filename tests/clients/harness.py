@@ -375,6 +375,38 @@ class Context:
         raise Skipped("no second client to read it with")
 
 
+class Caller:
+    """A client at a registry that asks for log-ins (logins.py). Its methods raise Failed when the
+    client's program fails:
+
+    login(user, password), logout()
+    push(repo)   what it has made in its constructor; the same bytes for every repository of one
+                 last part
+    pull(repo)   anew, whatever is held locally
+    """
+
+    tag = "1"  # that it pushes
+    scheme = ""  # before the address, in names
+    checks = True  # a log-in with a wrong password is refused; else the next request is
+    copies = False  # a mount reads the repository it mounts from
+
+    def __init__(self, ctx, address):
+        self.ctx, self.address, self.pulls = ctx, address, 0
+
+    def ref(self, repo):
+        return f"{self.scheme}{self.address}/{repo}:{self.tag}"
+
+    def fresh(self):
+        """A name in the client's folder for the next pull."""
+        self.pulls += 1
+        return f"by-{self.address.rpartition(':')[2]}-{self.pulls}"
+
+    def mount(self, _source, target):
+        """The bytes of one repository into another. Here by a push, in which the client offers
+        what it remembers of where its layers lie; None: it has no way to."""
+        self.push(target)
+
+
 def reads_layout(pull):
     """A second client that pulls everything into an OCI layout."""
 

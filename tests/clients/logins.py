@@ -1,16 +1,7 @@
 """Log-ins of real clients: two registries with users, one that asks for passwords (Basic), one that
 sends clients to its token endpoint (Bearer), and one flow that every client goes through in both.
 
-A client's module takes part by a class Caller(ctx, address) with
-  tag                    the tag it pushes
-  checks                 a log-in with a wrong password is refused; else the next request is
-  login(user, password)  logout()
-  push(repo)             what it has made in its constructor; the same bytes for every repository
-                         of one last part
-  pull(repo)             anew, whatever is held locally
-  mount(source, target)  the bytes of one repository into another; None: it has no way to
-  copies                 it reads the source for that; else it is a push as any other
-each of which raises Failed when the client's program fails.
+A client's module takes part by a class Caller, derived from the one in harness.py.
 """
 
 import contextlib
