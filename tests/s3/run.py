@@ -403,7 +403,8 @@ def crawl(node):
 
 @case
 def another_node_with_the_credentials_alone_answers_the_same(w, stack):
-    """And the bucket copied into a directory, and from there into another prefix."""
+    """In another time zone and locale, too; and the bucket copied into a directory, and from there into
+    another prefix."""
     prefix = w.prefix()
     nodes = [w.node(prefix, "--redirect-off", endpoint=w.gateway.endpoints[i % 2], stack=stack)
              for i in range(3)]
@@ -416,7 +417,8 @@ def another_node_with_the_credentials_alone_answers_the_same(w, stack):
     want(crawl(nodes[2]) == before, "two nodes differ")
     for node in nodes:
         node.stop()
-    other = w.node(prefix, "--redirect-off", stack=stack)
+    other = w.node(prefix, "--redirect-off", stack=stack,
+                   env=("TZ=America/St_Johns", "LC_ALL=tr_TR.UTF-8", "LANG=ar_EG.UTF-8"))
     want(crawl(other) == before, "another node differs")
     scratch = stack.enter_context(contextlib.closing(Folder())).path
     flags = ["--s3-endpoint", w.gateway.endpoints[0]]
@@ -425,6 +427,8 @@ def another_node_with_the_credentials_alone_answers_the_same(w, stack):
                            (f"dir:{scratch}/copy", f"s3://{w.bucket}/{again}")):
         done = program(w, "copy", *flags, source, target)
         want(done.returncode == 0, f"copy {source} {target}: {done.stdout} {done.stderr}")
+    local = w.node_on(["--root", f"{scratch}/copy"], stack, env=("TZ=Asia/Kathmandu", "LC_ALL=C"))
+    want(crawl(local) == before, "the directory differs")
     third = w.node(again, "--redirect-off", stack=stack)
     want(crawl(third) == before, "the copy differs")
     done = program(w, "fsck", "--store", f"s3://{w.bucket}/{again}", *flags)

@@ -42,11 +42,14 @@ class World:
         self.prefixes += 1
         return f"p{self.prefixes}"
 
-    def node(self, prefix, *args, endpoint=None, stack=None):
-        """A node on that prefix; ends with the stack."""
-        flags = ["--store", f"s3://{self.bucket}/{prefix}", "--s3-endpoint",
-                 endpoint or self.gateway.endpoints[0], *args]
+    def node(self, prefix, *args, endpoint=None, stack=None, env=()):
+        """A node on that prefix; ends with the stack. env: NAME=VALUE of its own."""
+        return self.node_on(["--store", f"s3://{self.bucket}/{prefix}", "--s3-endpoint",
+                             endpoint or self.gateway.endpoints[0], *args], stack, env)
+
+    def node_on(self, flags, stack=None, env=()):
         one = Node(self.stowage, flags)
+        one.wrap = ["/usr/bin/env", *env] if env else []
         try:
             one.start()
         except server_mod.NotStarted:
@@ -64,7 +67,7 @@ class Node(server_mod.Server):
         self.conn = None
 
     def command(self):
-        return [self.binary, "serve", "--listen", "127.0.0.1:0", *self.flags]
+        return [*self.wrap, self.binary, "serve", "--listen", "127.0.0.1:0", *self.flags]
 
     @property
     def authority(self):
