@@ -52,6 +52,8 @@ ROWS = {
     ("LOG", "GET"): ("/v2/w/a/_stowage/log", None, NO, 200, NO),
     ("DIFF", "GET"): ("/v2/w/a/_stowage/diff?from=1", None, NO, 200, NO),
     ("REVERT", "POST"): ("/v2/w/a/_stowage/revert?at=999999", None, NO, 404, NO),
+    # Each repository by its own rights (revert.under_a_prefix_by_rights); here there is none.
+    ("REVERT_UNDER", "POST"): ("/v2/_stowage/revert?prefix=none/&at=2026-01-01T00:00:00Z", None, 200, 200, 200),
     ("REPOSITORY", "DELETE"): ("/v2/w/none/_stowage/repository", None, NO, 404, NO),
     ("EVENTS", "GET"): ("/v2/_stowage/events", None, 200, 200, 200),
     ("LIVEZ", "GET"): ("/livez", None, 200, 200, 200),
@@ -167,7 +169,7 @@ def by_known_callers(t):
             t.true(resp.status == wanted, f"{wanted} for {who} on {key}", resp.show())
         resp = ask(d.by(people.bearer(token_of(d, None))), key, values)
         anonymous = {"PING": 200, "CATALOG": 200, "DISCOVER": 200, "REPO_DISCOVER": 200,
-                     "EVENTS": 200, "TOKEN": 403 if key[1] == "GET" else 400}  # fmt: skip
+                     "EVENTS": 200, "REVERT_UNDER": 200, "TOKEN": 403 if key[1] == "GET" else 400}  # fmt: skip
         wanted = anonymous.get(key[0], ROWS[key][4] if free else 401)
         t.true(resp.status == wanted, f"{wanted} for an anonymous token on {key}", resp.show())
 
