@@ -220,7 +220,7 @@ all() {
     load_suite load build --full
     rate_suite rate build --full
     auth_suite auth-load build --load
-    copy_suite copy build --full
+    copy_suite copy build
     copy_suite asan-copy build-asan
     if [ -x "$HERE/build/stowage" ]; then
         soak_suite soak build 60
@@ -260,6 +260,7 @@ matrix() {
         STOWAGE=$HERE/build/stowage suite clients-big "$CLIENTS_SECONDS_MAX" "$python" \
             "$HERE/tests/clients/run.py" --only shapes --big
         fault_suite fault-whole build --full
+        copy_suite copy-whole build --full
         suite scale "$SCALE_SECONDS_MAX" "$python" "$HERE/tests/scale/run.py" \
             --stowage "$HERE/build/stowage"
         s3_faults s3-faults build --seconds 60 --down 90
