@@ -5,9 +5,10 @@ import os
 
 import containers
 import harness
-from harness import DOCKER_LIST, DOCKER_MANIFEST, Missing, check, check_equal
+from harness import DOCKER_LIST, DOCKER_MANIFEST, Failed, Missing, check, check_equal
 
 DAEMON_START_SECONDS_MAX = 60
+TLS_TRIES = 8
 LACKS = (
     "delete in a registry: docker has no command for it",
     "list tags: only as 'pull --all-tags'",
@@ -51,6 +52,19 @@ def setup(ctx):
 
 def docker(ctx, *words):
     return ctx.run(ctx.state["docker"], *words)
+
+
+def docker_manifest(ctx, what, *words):
+    """docker manifest, which always tries TLS first, and takes a connection that is closed without an
+    answer for final. The HTTP library closes one in eight so: where a hello's random bytes hold a line
+    feed before any blank (docs/http-api.md, "TLS on a plain port")."""
+    for _ in range(TLS_TRIES - 1):
+        try:
+            return docker(ctx, "manifest", what, "--insecure", *words)
+        except Failed as e:
+            if "EOF" not in str(e):
+                raise
+    return docker(ctx, "manifest", what, "--insecure", *words)
 
 
 def build(ctx, image, name, first_line="FROM scratch"):
@@ -214,12 +228,12 @@ def index(ctx):
         parts.append(build(ctx, ctx.ref(repo, arch), f"for-{arch}"))
         push(ctx, parts[-1])
     name = ctx.ref(repo, "both")
-    docker(ctx, "manifest", "create", "--insecure", name, *parts)
+    docker_manifest(ctx, "create", name, *parts)
     docker(ctx, "manifest", "annotate", "--arch", "arm64", name, parts[1])
-    digest = docker(ctx, "manifest", "push", "--insecure", name).lines()[-1]
+    digest = docker_manifest(ctx, "push", name).lines()[-1]
     ctx.verify(repo, "both", digest)
     check_equal(ctx.registry.manifest(repo, "both")[1], DOCKER_LIST, "type")
-    seen = docker(ctx, "manifest", "inspect", "--insecure", name).json()
+    seen = docker_manifest(ctx, "inspect", name).json()
     found = [entry["platform"]["architecture"] for entry in seen["manifests"]]
     check_equal(found, ["amd64", "arm64"], "platforms that docker manifest inspect shows")
 
