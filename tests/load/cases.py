@@ -14,7 +14,7 @@ MANIFEST_P99_S, PUSH_S = 0.05, 1.0
 RETURN_S = 120
 # Anonymous memory after the crowd against that before: the workers that it woke stay, each with a
 # stack and what the allocator keeps for it; a process at rest before had two.
-RETURN_ANON = 12 * MIB
+RETURN_ANON = 16 * MIB
 BODY_MEMORY = 96 * MIB  # gathered bodies of all requests together
 MANIFEST_MAX = 4 * MIB
 SMALL = {"idle": 200, "uploads": 100, "readers": 100, "rate": 8000, "hold": 6}
