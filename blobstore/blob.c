@@ -191,11 +191,16 @@ static int record_key(const struct digest *d, unsigned g, struct buf *out)
     return buf_err(out);
 }
 
+static bool is_inline(const struct blob_info *info)
+{
+    return info->data_id[0] == 0;
+}
+
 /* A small blob's record is kept whole for a moment: the bytes are mostly asked for next. */
 static void keep_recent(struct blobs *b, const struct digest *d, const struct blob_info *info,
                         struct buf *record)
 {
-    if (b->recent && !info->data_id[0] && record->len == info->header_len + info->size)
+    if (b->recent && is_inline(info) && record->len == info->header_len + info->size)
         recent_put(b->recent, d, record);
 }
 
@@ -391,11 +396,6 @@ static int data_key(const struct blob_info *info, struct buf *out)
 {
     keys_data(out, str_of(info->data_id));
     return buf_err(out);
-}
-
-static bool is_inline(const struct blob_info *info)
-{
-    return info->data_id[0] == 0;
 }
 
 /* Appends bytes when they are those of the digest. */

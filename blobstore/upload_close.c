@@ -289,7 +289,6 @@ int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
     if (r == 0)
         r = win_close(u, d, detail);
     if (r == -ERR_NOTFOUND && u->state == UPLOAD_OPEN) { /* another node's end took the stream */
-        u->unlooked = false;
         r = upload_log_look(u, detail);
         if (r == 0)
             r = err_set(detail, -ERR_NOTFOUND, "the upload session's bytes are gone");

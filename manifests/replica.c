@@ -13,7 +13,6 @@
 #include "base/mutant.h"
 
 #define REFRESH_TRY 3 /* tables that may be found damaged under one refresh */
-#define NS_PER_MS   1000000
 
 static void free_parts(struct replica *r)
 {

@@ -26,7 +26,6 @@ struct batch {
 #define ALONE_MS     250 /* who writes alone for so long pauses once */
 #define RANDOM_PARTS 1024
 #define YIELD_MAX_MS 1000
-#define NS_PER_MS    1000000
 
 /* ---- queue; locked */
 

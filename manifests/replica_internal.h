@@ -10,6 +10,8 @@
 #define REPLICA_HINT_MAX 4096
 #define REPLICA_BAD_MAX  16 /* the oldest is forgotten */
 
+#define NS_PER_MS 1000000
+
 struct table_writer;
 
 struct replica {

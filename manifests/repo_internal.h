@@ -114,9 +114,10 @@ struct repo_change {
 enum replica_verdict repo_judge(struct repo *r, struct repo_change *c);
 int repo_refuse(const struct repo *r, struct repo_change *c);
 
-/* Queries with the lock held by the caller. */
-/* Makes the catalog say whether it is filled. Best effort. */
+/* Makes the catalog say whether it is filled. Best effort; takes the lock. */
 void repo_tell_catalog(struct repo *r, int64_t deadline_ms);
+
+/* Queries with the lock held by the caller. */
 bool repo_filled(const struct repo *r);
 
 /* B11, not locked: is the digest readable by refs, and the number that its link has. */

@@ -200,15 +200,16 @@ static bool query_flag(struct req *r, const char *name)
 
 /* A tag is moved, or removed if it was not there; a whole repository also loses what was pushed
  * since. */
+static const enum action revert_needs[] = {ACTION_HISTORY, ACTION_PUSH, ACTION_DELETE};
+
 static int check_rights(struct req *r, struct str tag)
 {
-    static const enum action needed[] = {ACTION_HISTORY, ACTION_PUSH, ACTION_DELETE};
     const struct app *app = req_app(r);
     struct str name = req_target(r)->name;
 
-    for (size_t i = 0; i < ARRAY_LEN(needed); i++) {
-        struct str on = needed[i] == ACTION_HISTORY ? STR_NONE : tag;
-        int e = api_may(r, needed[i], name, on);
+    for (size_t i = 0; i < ARRAY_LEN(revert_needs); i++) {
+        struct str on = revert_needs[i] == ACTION_HISTORY ? STR_NONE : tag;
+        int e = api_may(r, revert_needs[i], name, on);
 
         if (e < 0)
             return e;
@@ -324,11 +325,10 @@ struct under {
 
 static int may_revert(struct req *r, struct str name, struct err_detail *why)
 {
-    static const enum action needed[] = {ACTION_HISTORY, ACTION_PUSH, ACTION_DELETE};
     int e = 0;
 
-    for (size_t i = 0; e == 0 && i < ARRAY_LEN(needed); i++)
-        e = admit_may(r, needed[i], name, STR_NONE);
+    for (size_t i = 0; e == 0 && i < ARRAY_LEN(revert_needs); i++)
+        e = admit_may(r, revert_needs[i], name, STR_NONE);
     if (e < 0)
         *why = *req_detail(r);
     req_detail(r)->text[0] = '\0';
