@@ -276,6 +276,12 @@ matrix() {
     done
 }
 
+# The failures once more, at the end, where they are read.
+failures() {
+    grep -aE '^ *(FAIL |not ok |---- [^:]*: (FAIL|TIMEOUT|ERROR))' "$LOGS"/*.log 2>/dev/null |
+        sed -e "s|^$LOGS/||" -e 's/\.log: */: /' | cut -c 1-300 | head -n "$FAILURE_LINES_MAX"
+}
+
 missing() {
     grep -ahiE '^ *missing' "$LOGS"/*.log 2>/dev/null | sed 's/^ *//' | sort -u
 }
@@ -298,6 +304,7 @@ main() {
     say "$(printf '%-18s %7s %7s %7s %7s' suite seconds passed failed skipped)"
     printf '%s\n' "${rows[@]}"
     missing
+    [ "$failed" = 0 ] || failures
     say "$((SECONDS - begin)) seconds"
     say "$passed passed, $failed failed, $skipped skipped"
     [ "$failed" = 0 ]

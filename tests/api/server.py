@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 import zlib
 
 READY_S = 20
@@ -138,6 +139,16 @@ class Server:
 
     def log(self):
         return "\n".join(self.lines)
+
+    def said(self, text, seconds=5):
+        """Whether the log holds the text. A thread reads it from a pipe, so that what was written
+        before an answer may be seen a moment after it."""
+        until = time.monotonic() + seconds
+        while text not in self.log():
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.05)
+        return True
 
     def stop(self, how=signal.SIGTERM):
         """End the process; returns its exit status (negative: the signal that ended it)."""
