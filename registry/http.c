@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -391,8 +390,11 @@ static void on_connection(void *arg, struct MHD_Connection *conn, void **state,
         return;
     }
     metric_add(METRIC_http_connections, -1);
-    if (c)
-        watch_conn_remove(&h->watch, c);
+    if (!c)
+        return;
+    if (!c->asked)
+        shell_last_word(c->fd);
+    watch_conn_remove(&h->watch, c);
 }
 
 /* The path arrives as it was sent; decoding is route.c's. */

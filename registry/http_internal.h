@@ -86,6 +86,7 @@ struct req {
 struct watched_conn {
     struct watched_conn *next, **at; /* guarded by the watch's mutex */
     int fd;
+    bool asked;              /* a request came; event thread */
     atomic_llong waiting_ms; /* clock_boot_ms since when it owes a request; 0: it is in one */
 };
 
@@ -128,6 +129,10 @@ struct http {
 /* http_shell.c: the strict framing shell. 0 or -ERR_INVAL with a sentence; fills content_length,
  * has_body, expects_continue. */
 int shell_check(struct req *r, const char *version);
+/* A connection without any request ends. Was something sent all the same and left unanswered, the
+ * peer is told 400: the library closes silently where the first line has no blank, as with one
+ * hello of TLS in eight, and clients that try TLS first go on only after an answer. */
+void shell_last_word(int fd);
 
 /* http_reply.c */
 enum MHD_Result reply_queue(struct req *r); /* queues what stands; event thread */
@@ -157,8 +162,8 @@ bool body_abandon(struct req *r); /* at completion: true when a job will free th
 void req_free(struct req *r);
 
 /* http_watch.c: ends what the library (0.9.75) would hold: clients that vanish in the middle of a
- * body (it can miss the end of a connection that arrives together with data), and those that send a
- * request byte by byte (its idle limit begins anew with each). */
+ * header or body (it can miss the end of a connection that arrives together with data), and those
+ * that send a request byte by byte (its idle limit begins anew with each). */
 int watch_start(struct http_watch *w) must_check;
 void watch_stop(struct http_watch *w);
 void watch_add(struct req *r); /* event thread: a body is awaited */

@@ -1,6 +1,11 @@
 /* The strict framing shell (style facts of libmicrohttpd 0.9.75; RFC 9112 section 6, R153): what
  * would let two parsers disagree about where a request ends is refused with 400 and the connection
  * is closed. */
+#include <linux/tcp.h> /* the C library's struct tcp_info ends before the counts of bytes */
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
 #include "base/enc.h"
 #include "registry/http_internal.h"
 
@@ -98,4 +103,33 @@ int shell_check(struct req *r, const char *version)
     expect = MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, MHD_HTTP_HEADER_EXPECT);
     r->expects_continue = expect && str_eq_nocase(str_of(expect), STR("100-continue"));
     return 0;
+}
+
+/* ---- The last word. */
+static const char last_word[] = "{\"errors\":[{\"code\":\"UNSUPPORTED\",\"message\":"
+                                "\"no HTTP request came: this port speaks plain HTTP\"}]}";
+
+/* Did the peer send anything, and was nothing said to it? Its end alone counts as one byte. */
+static bool unanswered(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof(info);
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+           info.tcpi_bytes_received > 1 && info.tcpi_bytes_sent == 0;
+}
+
+void shell_last_word(int fd)
+{
+    char text[512], rest[4096];
+    int n = snprintf(text, sizeof(text),
+                     "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
+                     "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
+                     sizeof(last_word) - 1, last_word);
+
+    if (!unanswered(fd))
+        return;
+    (void)send(fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)shutdown(fd, SHUT_WR);
+    (void)recv(fd, rest, sizeof(rest), MSG_DONTWAIT); /* what is left unread would be a reset */
 }

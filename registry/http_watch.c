@@ -1,8 +1,9 @@
 /* A thread that looks, twice a second, whether the peer of a request in the middle of its body has
- * closed, and every few seconds, whether a connection is overdue with its next request. What it
- * finds it does not end itself: it shuts down the reading side, which wakes the connection's event
- * thread, and that one ends the request as always. Requests and connections are taken off their
- * lists before the connection closes, so the descriptor is never one of somebody else. */
+ * closed, and every few seconds, whether that of a connection that owes a request has, or is
+ * overdue with it. What it finds it does not end itself: it shuts down the reading side, which
+ * wakes the connection's event thread, and that one ends the request as always. Requests and
+ * connections are taken off their lists before the connection closes, so the descriptor is never
+ * one of somebody else. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -12,6 +13,7 @@
 
 #define WATCH_PERIOD_MS       500
 #define WATCH_CONNS_PERIOD_MS 5000
+#define WATCH_CONNS_YOUNG_MS  1000 /* waiting for less, a connection is left alone */
 
 static bool peer_closed(int fd)
 {
@@ -31,14 +33,15 @@ static void look(struct req *r)
 }
 
 /* With mu held. */
-static void look_for_overdue(struct http_watch *w)
+static void look_at_waiting(struct http_watch *w)
 {
-    long long latest = clock_boot_ms() - HTTP_HEADERS_SECONDS * 1000LL;
+    long long now = clock_boot_ms();
+    long long latest = now - HTTP_HEADERS_SECONDS * 1000LL;
 
     for (struct watched_conn *c = w->conns; c; c = c->next) {
         long long since = atomic_load_explicit(&c->waiting_ms, memory_order_relaxed);
 
-        if (since && since < latest)
+        if (since && since < now - WATCH_CONNS_YOUNG_MS && (since < latest || peer_closed(c->fd)))
             shutdown(c->fd, SHUT_RD);
     }
 }
@@ -53,7 +56,7 @@ static void watch_main(void *arg)
         for (struct req *r = w->first; r; r = r->watch_next)
             look(r);
         if (clock_boot_ms() >= next_conns) {
-            look_for_overdue(w);
+            look_at_waiting(w);
             next_conns = clock_boot_ms() + WATCH_CONNS_PERIOD_MS;
         }
         cond_wait_until(&w->stopped, &w->mu, clock_boot_ms() + WATCH_PERIOD_MS);
@@ -121,6 +124,7 @@ void watch_conn_add(struct http_watch *w, int fd, struct watched_conn **ret)
     if (!c)
         return; /* the library's idle limit is left */
     c->fd = fd;
+    c->asked = false;
     atomic_init(&c->waiting_ms, clock_boot_ms());
     mutex_lock(&w->mu);
     c->next = w->conns;
@@ -147,6 +151,9 @@ void watch_conn_waits(struct MHD_Connection *conn, bool waits)
         MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct watched_conn *c = info ? info->socket_context : NULL;
 
-    if (c)
-        atomic_store_explicit(&c->waiting_ms, waits ? clock_boot_ms() : 0, memory_order_relaxed);
+    if (!c)
+        return;
+    if (!waits)
+        c->asked = true;
+    atomic_store_explicit(&c->waiting_ms, waits ? clock_boot_ms() : 0, memory_order_relaxed);
 }

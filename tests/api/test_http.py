@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import time
 
 import http1
@@ -355,6 +356,65 @@ def plain_http_with_any_host(t):
         head = {"Host": host, "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.test"}
         got = t.status(t.req("POST", f"/v2/{repo}/blobs/uploads/", head), 202)
         t.true(got.h("Location").startswith(f"/v2/{repo}/"), "a relative Location", got.h("Location"))
+
+
+def client_hello():
+    """The first bytes of a TLS client."""
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.wrap_bio(back, there, server_hostname="x").do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return there.read()
+
+
+@case("R155", "L12")
+def tls_on_the_plain_port(t):
+    """400, whatever the hello's random bytes are: one in eight has a line feed before any blank."""
+    hello = client_hello()
+    feed = hello[:11] + b"\x01\n" + hello[13:]
+    blank = hello[:11] + b"\x01 \x01\n" + hello[15:]
+    for data in (feed, blank, *(client_hello() for _ in range(40))):
+        conn = t.connect(timeout=10)
+        conn.send(data)
+        resp = conn.response()
+        t.true(resp.status == 400, "400", f"{resp.status} for {data[:50]!r}")
+        if data is feed:
+            t.header(resp, "Content-Type", "application/json")
+            said = resp.json()["errors"][0]["message"]
+            t.true("this port speaks plain HTTP" in said, "what is spoken here", said)
+            t.true(conn.closed_by_peer(), "nothing behind it", bytes(conn.buf[:80]))
+
+
+@case("R155", "L12")
+def silence_is_not_answered(t):
+    conn = t.connect(timeout=10)
+    conn.sock.shutdown(socket.SHUT_WR)
+    t.true(conn.closed_by_peer(), "closed without a word", bytes(conn.buf[:80]))
+    conn = t.connect(timeout=10)
+    conn.send(OK)
+    t.status(conn.response(), 200)
+    conn.sock.shutdown(socket.SHUT_WR)
+    t.true(conn.closed_by_peer(), "nothing behind the answer", bytes(conn.buf[:80]))
+
+
+@case("R154", "L12")
+def client_gone_in_half_a_header(t):
+    """Its last bytes and its end in one packet, which the library takes for bytes alone."""
+    for start in (b"", OK):
+        conn = t.connect(timeout=15)
+        if start:
+            conn.send(start)
+            t.status(conn.response(), 200)
+        conn.sock.send(b"GET /v2/ HTTP/1.1\r\nHost: half", socket.MSG_MORE)
+        conn.sock.shutdown(socket.SHUT_WR)
+        begin = time.monotonic()
+        if start:
+            t.true(conn.closed_by_peer(12), "the end of the connection", bytes(conn.buf[:80]))
+        else:
+            t.true(conn.response().status == 400, "400")
+        t.true(time.monotonic() - begin < 12, "soon", f"{time.monotonic() - begin:.1f} s")
 
 
 @case("R157", "R38")
