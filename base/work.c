@@ -1,31 +1,41 @@
 /* A pool of worker threads over one bounded queue, first in first out.
  *
- * Invariants: `queued` is the length of the list from `head`; a thread leaves only when the pool
- * stops and the queue is empty, so an item queued by a running task is seen by the thread that ran
- * the task at the latest. Before a thread runs an item it sees to it that another is idle, while
- * there may be more: most servers never need them all, and one that is not there costs no memory
- * and no time at the start. */
+ * Invariants: `queued` is the length of the list from `head`; a thread leaves only with the queue
+ * empty, when the pool stops or is trimmed, so an item queued by a running task is seen by the
+ * thread that ran the task at the latest. Before a thread runs an item it sees to it that another
+ * is idle, while there may be more: most servers never need them all, and one that is not there
+ * costs no memory and no time at the start. */
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/metrics.h"
 #include "base/thread.h"
 #include "base/work.h"
 
 #define WORK_THREADS_MAX   1024
-#define WORK_THREADS_FIRST 2 /* started with the pool */
+#define WORK_THREADS_FIRST 2    /* started with the pool, and never trimmed */
+#define WORK_TRIM_MS       1000 /* idle threads leave within microseconds */
+
+struct worker {
+    struct thread thread;
+    struct work *pool;
+    enum { WORKER_NONE, WORKER_RUNS, WORKER_LEFT } is; /* guarded by the pool's mu */
+};
 
 struct work {
     struct mutex mu;
-    struct cond more;
+    struct cond more, left;
     struct work_item *head, **tail; /* guarded by mu */
     atomic_uint queued;             /* written under mu, read without */
     bool stopping;                  /* guarded by mu */
     const char *name;
     unsigned queue_max, threads_max;
-    unsigned started, idle; /* guarded by mu */
-    struct thread threads[];
+    /* Guarded by mu: threads that run, that wait, the fewest that waited since the last trim, and
+     * how many of them are to leave. */
+    unsigned started, idle, least_idle, leaving;
+    struct worker workers[];
 };
 
 static void worker(void *arg);
@@ -33,9 +43,17 @@ static void worker(void *arg);
 /* With mu held, by a worker that is about to be busy. When it fails the next item tries again. */
 static void grow(struct work *w)
 {
-    if (!w->stopping && w->started < w->threads_max && w->idle == 0 &&
-        thread_start(&w->threads[w->started], w->name, worker, w) == 0)
-        w->started++;
+    struct worker *one = w->workers;
+
+    if (w->stopping || w->started == w->threads_max || w->idle > 0)
+        return;
+    while (one < w->workers + w->threads_max && one->is != WORKER_NONE)
+        one++;
+    if (one == w->workers + w->threads_max || /* one that left is being joined */
+        thread_start(&one->thread, w->name, worker, one) < 0)
+        return;
+    one->is = WORKER_RUNS;
+    w->started++;
 }
 
 /* With mu held. */
@@ -64,9 +82,20 @@ static struct work_item *pop(struct work *w)
     return item;
 }
 
+/* With mu held. */
+static void wait_for_more(struct work *w)
+{
+    w->idle++;
+    cond_wait(&w->more, &w->mu);
+    w->idle--;
+    if (w->idle < w->least_idle)
+        w->least_idle = w->idle;
+}
+
 static void worker(void *arg)
 {
-    struct work *w = arg;
+    struct worker *self = arg;
+    struct work *w = self->pool;
 
     mutex_lock(&w->mu);
     for (;;) {
@@ -79,10 +108,14 @@ static void worker(void *arg)
             mutex_lock(&w->mu);
         } else if (w->stopping) {
             break;
+        } else if (w->leaving > 0) {
+            w->leaving--;
+            w->started--;
+            self->is = WORKER_LEFT;
+            cond_signal(&w->left);
+            break;
         } else {
-            w->idle++;
-            cond_wait(&w->more, &w->mu);
-            w->idle--;
+            wait_for_more(w);
         }
     }
     mutex_unlock(&w->mu);
@@ -93,28 +126,69 @@ int work_new(const char *name, unsigned threads, unsigned queue_max, struct work
     struct work *w;
 
     assert(name && ret && threads > 0 && threads <= WORK_THREADS_MAX && queue_max > 0);
-    w = calloc(1, sizeof(*w) + threads * sizeof(w->threads[0]));
+    w = calloc(1, sizeof(*w) + threads * sizeof(w->workers[0]));
     if (!w)
         return -ERR_NOMEM;
     mutex_init(&w->mu);
     cond_init(&w->more);
+    cond_init(&w->left);
     w->tail = &w->head;
     w->name = name;
     w->queue_max = queue_max;
     w->threads_max = threads;
+    for (unsigned i = 0; i < threads; i++)
+        w->workers[i].pool = w;
     for (unsigned i = 0; i < threads && i < WORK_THREADS_FIRST; i++) {
-        int r = thread_start(&w->threads[i], name, worker, w);
+        int r = thread_start(&w->workers[i].thread, name, worker, &w->workers[i]);
 
         if (r < 0) {
             work_free(w);
             return r;
         }
         mutex_lock(&w->mu); /* those that run already may be reading */
+        w->workers[i].is = WORKER_RUNS;
         w->started++;
         mutex_unlock(&w->mu);
     }
     *ret = w;
     return 0;
+}
+
+/* Takes one that left; NULL when there is none. */
+static struct worker *next_left(struct work *w)
+{
+    struct worker *found = NULL;
+
+    mutex_lock(&w->mu);
+    for (unsigned i = 0; i < w->threads_max && !found; i++)
+        if (w->workers[i].is == WORKER_LEFT)
+            found = &w->workers[i];
+    mutex_unlock(&w->mu);
+    return found;
+}
+
+void work_trim(struct work *w)
+{
+    int64_t deadline_ms = clock_boot_ms() + WORK_TRIM_MS;
+    struct worker *one;
+    unsigned more;
+
+    mutex_lock(&w->mu);
+    more = w->started > WORK_THREADS_FIRST ? w->started - WORK_THREADS_FIRST : 0;
+    w->leaving = w->least_idle < more ? w->least_idle : more;
+    if (w->leaving > 0)
+        cond_broadcast(&w->more);
+    while (w->leaving > 0 && cond_wait_until(&w->left, &w->mu, deadline_ms))
+        ;
+    w->leaving = 0; /* those that were given a task instead stay */
+    w->least_idle = w->idle;
+    mutex_unlock(&w->mu);
+    while ((one = next_left(w))) {
+        thread_join(&one->thread);
+        mutex_lock(&w->mu);
+        one->is = WORKER_NONE;
+        mutex_unlock(&w->mu);
+    }
 }
 
 int work_submit(struct work *w, struct work_item *item)
@@ -152,9 +226,11 @@ void work_free(struct work *w)
     w->stopping = true;
     cond_broadcast(&w->more);
     mutex_unlock(&w->mu);
-    for (unsigned i = 0; i < w->started; i++)
-        thread_join(&w->threads[i]);
+    for (unsigned i = 0; i < w->threads_max; i++)
+        if (w->workers[i].is != WORKER_NONE) /* a stopping pool starts none */
+            thread_join(&w->workers[i].thread);
     assert(!w->head); /* a continuation after the drain would be lost */
+    cond_done(&w->left);
     cond_done(&w->more);
     mutex_done(&w->mu);
     free(w);

@@ -21,6 +21,9 @@ int work_submit(struct work *w, struct work_item *item) must_check;
 /* Like work_submit but always accepted: for the continuation of work already admitted. */
 void work_continue(struct work *w, struct work_item *item);
 unsigned work_queued(const struct work *w);
+/* Ends those threads above the first two that no task needed since the call before. One caller at a
+ * time; may wait for a second. */
+void work_trim(struct work *w);
 /* Runs everything queued, then joins the threads. */
 void work_free(struct work *w);
 

@@ -65,23 +65,23 @@ static int serve(struct app *app, const struct config *config, const sigset_t *s
     struct http_settings settings = {.listen = config->listen.at,
                                      .listen_count = config->listen.count,
                                      .workers = (unsigned)config->workers};
-    struct http *http;
+    struct http *http = NULL;
     struct maint *maint = NULL;
     struct webhooks *webhooks = NULL;
-    int e = maint_start(app, &maint);
+    int e = webhooks_start(app, config->webhooks, &webhooks, why);
 
     if (e == 0)
-        e = webhooks_start(app, config->webhooks, &webhooks, why);
-    if (e == 0)
         e = http_start(app, &settings, say_listening, NULL, &http, why);
+    if (e == 0)
+        e = maint_start(app, http, &maint);
     if (e == 0) {
         log_info("serve.started", KV_S("store", store_open_text(config)),
                  KV_I("connections_max", http_connections_max(http)));
         signals_wait(stop);
-        http_stop(http);
     }
-    webhooks_stop(webhooks);
     maint_stop(maint);
+    http_stop(http);
+    webhooks_stop(webhooks);
     return e;
 }
 

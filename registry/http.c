@@ -515,10 +515,17 @@ unsigned http_connections_max(const struct http *h)
     return h->connections_max;
 }
 
+void http_trim(struct http *h)
+{
+    work_trim(h->workers);
+}
+
 void http_stop(struct http *h)
 {
     int64_t deadline = clock_boot_ms() + HTTP_DRAIN_SECONDS * 1000;
 
+    if (!h)
+        return;
     for (size_t i = 0; i < h->daemon_count; i++) {
         MHD_socket s = MHD_quiesce_daemon(h->daemons[i]);
 

@@ -62,7 +62,8 @@ int http_start(struct app *app, const struct http_settings *settings,
                struct err_detail *detail) must_check;
 /* Stops accepting, lets requests in progress end (at most HTTP_DRAIN_SECONDS for those that still
  * receive), closes. */
-void http_stop(struct http *h);
+void http_stop(struct http *h); /* or NULL */
+void http_trim(struct http *h); /* now and then: gives up threads that were not needed lately */
 unsigned http_connections_max(const struct http *h);
 const char *http_library(void); /* version of the library */
 

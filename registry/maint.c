@@ -10,6 +10,7 @@
 
 struct maint {
     struct app *app;
+    struct http *http;
     struct thread thread;
     struct mutex mu;
     struct cond stopped;
@@ -51,6 +52,7 @@ static void maint_main(void *arg)
             continue; /* woken early */
         mutex_unlock(&m->mu);
         uploads_trim(m->app->uploads);
+        http_trim(m->http);
         malloc_trim(0);
         if (clock_boot_ms() >= next_sweep) {
             sweep(m->app);
@@ -63,7 +65,7 @@ static void maint_main(void *arg)
     mutex_unlock(&m->mu);
 }
 
-int maint_start(struct app *app, struct maint **ret)
+int maint_start(struct app *app, struct http *http, struct maint **ret)
 {
     struct maint *m = calloc(1, sizeof(*m));
     int e;
@@ -71,6 +73,7 @@ int maint_start(struct app *app, struct maint **ret)
     if (!m)
         return -ERR_NOMEM;
     m->app = app;
+    m->http = http;
     mutex_init(&m->mu);
     cond_init(&m->stopped);
     e = thread_start(&m->thread, "maint", maint_main, m);

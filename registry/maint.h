@@ -1,16 +1,18 @@
 /* Scheduled maintenance of a serving node: idle upload sessions expire, what they left is swept,
- * temporary files of dead processes go, memory that a load left behind goes back to the system.
+ * temporary files of dead processes go, threads and memory that a load left behind go back to the system.
  * Every step is harmless when several nodes do it at once. */
 #ifndef STOWAGE_REGISTRY_MAINT_H
 #define STOWAGE_REGISTRY_MAINT_H
 
 #include "registry/app.h"
+#include "registry/http.h"
 
 #define MAINT_SWEEP_MS (3600 * 1000LL)
 #define MAINT_TRIM_MS  (30 * 1000LL)
 
 struct maint;
-int maint_start(struct app *app, struct maint **ret) must_check;
+/* Both outlive it. */
+int maint_start(struct app *app, struct http *http, struct maint **ret) must_check;
 void maint_stop(struct maint *m);
 
 #endif

@@ -1,4 +1,5 @@
 /* The worker pool under load, at its limit, and while it is being freed. */
+#include <dirent.h>
 #include <stdatomic.h>
 
 #include "base/clock.h"
@@ -237,6 +238,95 @@ static void grows_as_needed(void **state)
     remove_gate();
 }
 
+static unsigned threads_now(void)
+{
+    DIR *d = opendir("/proc/self/task");
+    unsigned n = 0;
+
+    assert_non_null(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+/* A thread that was joined is on that list for a moment. */
+static void expect_threads(unsigned n)
+{
+    for (int i = 0; i < 2000 && threads_now() != n; i++)
+        clock_sleep_ms(1);
+    assert_int_equal(threads_now(), n);
+}
+
+/* What a load brought goes when it was not needed for a while, and comes again. */
+static void trimmed_when_idle(void **state)
+{
+    struct work_item items[6];
+    struct work *w = NULL;
+
+    (void)state;
+    assert_int_equal(work_new("trimmed", 6, ARRAY_LEN(items), &w), 0);
+    for (int round = 0; round < 3; round++) {
+        unsigned threads = threads_now();
+
+        close_gate();
+        for (size_t i = 0; i < ARRAY_LEN(items); i++) {
+            items[i].fn = wait_at_gate;
+            assert_int_equal(work_submit(w, &items[i]), 0);
+        }
+        await_workers(6);
+        expect_threads(threads + 4);
+        work_trim(w); /* all are needed */
+        expect_threads(threads + 4);
+        open_gate();
+        while (atomic_load(&ran) < ARRAY_LEN(items))
+            clock_sleep_ms(1);
+        clock_sleep_ms(20); /* they wait again */
+        work_trim(w);       /* not idle since the call before */
+        expect_threads(threads + 4);
+        work_trim(w);
+        expect_threads(threads);
+        work_trim(w);
+        expect_threads(threads);
+        remove_gate();
+    }
+    work_free(w);
+}
+
+static void submit_and_sleep(void *arg)
+{
+    struct work *w = arg;
+
+    for (int i = 0; i < 300; i++) {
+        struct task *t = task_new(w, i % 2);
+
+        while (t && work_submit(w, &t->item) == -ERR_BUSY)
+            clock_sleep_ms(1);
+        if (i % 10 == 0)
+            clock_sleep_ms(1);
+    }
+}
+
+static void trimmed_under_load(void **state)
+{
+    struct thread producers[PRODUCERS];
+    struct work *w = NULL;
+
+    (void)state;
+    atomic_store(&ran, 0);
+    assert_int_equal(work_new("trimmed", 16, 64, &w), 0);
+    for (size_t i = 0; i < PRODUCERS; i++)
+        assert_int_equal(thread_start(&producers[i], "producer", submit_and_sleep, w), 0);
+    for (int i = 0; i < 50; i++) {
+        work_trim(w);
+        clock_sleep_ms(1);
+    }
+    for (size_t i = 0; i < PRODUCERS; i++)
+        thread_join(&producers[i]);
+    work_free(w);
+    assert_int_equal(atomic_load(&ran), PRODUCERS * 450);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +335,8 @@ int main(void)
         cmocka_unit_test(first_in_first_out),
         cmocka_unit_test(freeing_finishes_continuations),
         cmocka_unit_test(grows_as_needed),
+        cmocka_unit_test(trimmed_when_idle),
+        cmocka_unit_test(trimmed_under_load),
     };
 
     return cmocka_run_group_tests_name("work", tests, NULL, NULL);
