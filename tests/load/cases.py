@@ -12,9 +12,9 @@ STORM_PEAK_MAX = 48 * MIB
 CROWD_RSS_MAX = 192 * MIB
 MANIFEST_P99_S, PUSH_S = 0.05, 1.0
 RETURN_S = 120
-# Anonymous memory after the crowd against that before: the workers that it woke stay, each with a
-# stack and what the allocator keeps for it; a process at rest before had two.
-RETURN_ANON = 16 * MIB
+# Anonymous memory after the crowd against that before, within a minute of idle workers ending: what
+# is left is what the allocator keeps of it, 4 to 6 MiB.
+RETURN_ANON = 8 * MIB
 BODY_MEMORY = 96 * MIB  # gathered bodies of all requests together
 MANIFEST_MAX = 4 * MIB
 SMALL = {"idle": 200, "uploads": 100, "readers": 100, "rate": 8000, "hold": 6}
