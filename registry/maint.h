@@ -1,6 +1,6 @@
 /* Scheduled maintenance of a serving node: idle upload sessions expire, what they left is swept,
- * temporary files of dead processes go, threads and memory that a load left behind go back to the system.
- * Every step is harmless when several nodes do it at once. */
+ * temporary files of dead processes go, threads and memory that a load left behind go back to the
+ * system. Every step is harmless when several nodes do it at once. */
 #ifndef STOWAGE_REGISTRY_MAINT_H
 #define STOWAGE_REGISTRY_MAINT_H
 
