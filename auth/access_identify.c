@@ -111,13 +111,14 @@ static int verify_and_keep(struct access *a, const struct access_ask *ask,
 {
     const struct credentials *c = ask->credentials;
     struct err_detail reason = {"the credentials are wrong"};
-    uint64_t epoch = seen_epoch(a->seen);
+    uint64_t epoch = seen_epoch(a->seen), guess;
     int64_t now;
     int e = verify(a, ask, ret, &reason);
 
     now = clock_boot_ms();
+    memcpy(&guess, key, sizeof(guess));
     if (e == -ERR_UNAUTHORIZED && c->kind == CREDENTIALS_BASIC)
-        throttle_failed(a->throttle, c->user, ask->address, now);
+        throttle_failed(a->throttle, c->user, ask->address, guess, now);
     if (e == -ERR_UNAUTHORIZED)
         return err_set(detail, refused(ask, e, 0, reason.text), "%s", reason.text);
     if (e < 0)

@@ -13,6 +13,7 @@
 
 struct entry {
     uint64_t id;
+    uint64_t guess; /* the last one, of a pair */
     int64_t last_ms;
     unsigned failures; /* 0: free */
 };
@@ -82,16 +83,20 @@ static struct entry *find(struct throttle *t, uint64_t id, int64_t now_ms)
     return NULL;
 }
 
-static void count(struct throttle *t, uint64_t id, int64_t now_ms)
+/* guess: 0 counts always. */
+static void count(struct throttle *t, uint64_t id, uint64_t guess, int64_t now_ms)
 {
     struct entry *row = t->rows[id % ROWS], *e = find(t, id, now_ms);
 
+    if (e && guess != 0 && e->guess == guess)
+        return;
     for (size_t i = 0; i < ROW_ENTRIES && !(e && (e->failures == 0 || e->id == id)); i++)
         if (!e || row[i].failures == 0 || row[i].last_ms < e->last_ms)
             e = &row[i];
     if (e->id != id || e->failures == 0)
         *e = (struct entry){.id = id};
     e->failures++;
+    e->guess = guess;
     e->last_ms = now_ms;
 }
 
@@ -132,14 +137,15 @@ int throttle_ask(struct throttle *t, struct str user, struct str address, int64_
     return refused > 0 ? -ERR_THROTTLED : 0;
 }
 
-void throttle_failed(struct throttle *t, struct str user, struct str address, int64_t now_ms)
+void throttle_failed(struct throttle *t, struct str user, struct str address, uint64_t guess,
+                     int64_t now_ms)
 {
     struct ids id = ids_of(t, user, address);
 
     mutex_lock(&t->mu);
-    count(t, id.pair, now_ms);
-    count(t, id.user, now_ms);
-    count(t, id.address, now_ms);
+    count(t, id.pair, guess, now_ms);
+    count(t, id.user, 0, now_ms);
+    count(t, id.address, 0, now_ms);
     mutex_unlock(&t->mu);
 }
 

@@ -1,5 +1,6 @@
 /* Slows down guessing. Failures are counted for (user, address): after a few, that pair is refused
- * for a time that doubles. Failures of a user from anywhere only slow: attempts for that user wait
+ * for a time that doubles. The same password once more is no guess and does not count for the pair:
+ * clients ask several times with what they were given. Failures of a user from anywhere only slow: attempts for that user wait
  * before they are looked at, so nobody can lock a user out. So do those of an address with any
  * users. A bounded table; what is pushed out of it is forgotten. Any thread, never waits. */
 #ifndef STOWAGE_AUTH_THROTTLE_H
@@ -25,7 +26,9 @@ void throttle_free(struct throttle *t);
  * have passed. */
 int throttle_ask(struct throttle *t, struct str user, struct str address, int64_t now_ms,
                  int64_t *ret_ms) must_check;
-void throttle_failed(struct throttle *t, struct str user, struct str address, int64_t now_ms);
+/* guess: a keyed hash of what was tried, not 0. */
+void throttle_failed(struct throttle *t, struct str user, struct str address, uint64_t guess,
+                     int64_t now_ms);
 /* The pair's failures are forgotten, and one of the user's and the address's each. */
 void throttle_passed(struct throttle *t, struct str user, struct str address, int64_t now_ms);
 

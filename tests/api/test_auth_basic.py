@@ -85,13 +85,22 @@ def many_wrong_passwords(t):
     """After a few wrong ones the pair of user and address waits; others do not."""
     door = Door(t)
     seen = []
-    for _ in range(8):
-        resp = door.user("alice", "wrong").get("/v2/")
+    for i in range(8):
+        resp = door.user("alice", f"wrong {i}").get("/v2/")
         seen.append(resp.status)
     t.eq(seen, [401] * 6 + [429] * 2, "answers to wrong passwords")
     t.error(resp, 429, "TOOMANYREQUESTS")
     t.true(int(resp.h("Retry-After")) >= 1, "Retry-After in seconds", resp.h("Retry-After"))
     t.status(door.user("bob").get("/v2/"), 200)
+
+
+@case("R110", server="")
+def one_wrong_password_many_times(t):
+    """A client that asks several times with what it was given has guessed once."""
+    door = Door(t)
+    seen = [door.user("alice", "wrong").get("/v2/").status for _ in range(10)]
+    t.eq(seen, [401] * 10, "answers to one wrong password")
+    t.status(door.user("alice").get("/v2/"), 200)
 
 
 @case("R110", server="")

@@ -96,24 +96,26 @@ static void test_pair_is_refused_user_only_slowed(void **state)
 
     (void)state;
     assert_int_equal(throttle_new(&t), 0);
-    for (int i = 0; i < THROTTLE_FREE; i++)
-        throttle_failed(t, STR("alice"), STR("a1"), now);
+    for (uint64_t i = 0; i < THROTTLE_FREE; i++)
+        throttle_failed(t, STR("alice"), STR("a1"), 1 + i, now);
+    for (int i = 0; i < 10; i++) /* the same once more is no guess */
+        throttle_failed(t, STR("alice"), STR("a1"), THROTTLE_FREE, now);
     assert_int_equal(throttle_ask(t, STR("alice"), STR("a1"), now, &ms), 0);
     assert_int_equal(ms, 0);
-    throttle_failed(t, STR("alice"), STR("a1"), now);
+    throttle_failed(t, STR("alice"), STR("a1"), 90, now);
     assert_int_equal(throttle_ask(t, STR("alice"), STR("a1"), now, &ms), -ERR_THROTTLED);
     assert_int_equal(ms, THROTTLE_REFUSE_MS);
     assert_int_equal(throttle_ask(t, STR("alice"), STR("a2"), now, &ms), 0);
     assert_int_equal(throttle_ask(t, STR("bob"), STR("a1"), now, &ms), 0);
     assert_int_equal(throttle_ask(t, STR("alice"), STR("a1"), now + THROTTLE_REFUSE_MS, &ms), 0);
-    throttle_failed(t, STR("alice"), STR("a1"), now);
+    throttle_failed(t, STR("alice"), STR("a1"), 91, now);
     assert_int_equal(throttle_ask(t, STR("alice"), STR("a1"), now, &ms), -ERR_THROTTLED);
     assert_int_equal(ms, 2 * THROTTLE_REFUSE_MS);
     throttle_passed(t, STR("alice"), STR("a1"), now);
     assert_int_equal(throttle_ask(t, STR("alice"), STR("a1"), now, &ms), 0);
     for (int i = 0; i < 1000; i++) { /* from everywhere: slow, and never refused */
         snprintf(address, sizeof(address), "many%d", i);
-        throttle_failed(t, STR("alice"), str_of(address), now);
+        throttle_failed(t, STR("alice"), str_of(address), 1, now);
     }
     assert_int_equal(throttle_ask(t, STR("alice"), STR("fresh"), now, &ms), 0);
     assert_int_equal(ms, THROTTLE_SLOW_MAX);
@@ -133,10 +135,10 @@ static void test_throttle_is_bounded(void **state)
     assert_int_equal(throttle_new(&t), 0);
     for (int i = 0; i < 3 * THROTTLE_ENTRIES; i++) {
         snprintf(user, sizeof(user), "u%d", i);
-        throttle_failed(t, str_of(user), STR("a"), i);
+        throttle_failed(t, str_of(user), STR("a"), 1, i);
     }
-    for (int i = 0; i <= THROTTLE_FREE; i++)
-        throttle_failed(t, STR("last"), STR("a"), 100000);
+    for (uint64_t i = 0; i <= THROTTLE_FREE; i++)
+        throttle_failed(t, STR("last"), STR("a"), 1 + i, 100000);
     assert_int_equal(throttle_ask(t, STR("last"), STR("a"), 100000, &ms), -ERR_THROTTLED);
     throttle_free(t);
 }
