@@ -83,21 +83,18 @@ static struct entry *find(struct throttle *t, uint64_t id, int64_t now_ms)
     return NULL;
 }
 
-/* guess: 0 counts always. */
-static void count(struct throttle *t, uint64_t id, uint64_t guess, int64_t now_ms)
+static struct entry *count(struct throttle *t, uint64_t id, int64_t now_ms)
 {
     struct entry *row = t->rows[id % ROWS], *e = find(t, id, now_ms);
 
-    if (e && guess != 0 && e->guess == guess)
-        return;
     for (size_t i = 0; i < ROW_ENTRIES && !(e && (e->failures == 0 || e->id == id)); i++)
         if (!e || row[i].failures == 0 || row[i].last_ms < e->last_ms)
             e = &row[i];
     if (e->id != id || e->failures == 0)
         *e = (struct entry){.id = id};
     e->failures++;
-    e->guess = guess;
     e->last_ms = now_ms;
+    return e;
 }
 
 static int64_t refusal_of(const struct entry *e, int64_t now_ms)
@@ -141,11 +138,15 @@ void throttle_failed(struct throttle *t, struct str user, struct str address, ui
                      int64_t now_ms)
 {
     struct ids id = ids_of(t, user, address);
+    struct entry *e;
 
     mutex_lock(&t->mu);
-    count(t, id.pair, guess, now_ms);
-    count(t, id.user, 0, now_ms);
-    count(t, id.address, 0, now_ms);
+    e = find(t, id.pair, now_ms);
+    if (!e || e->guess != guess) {
+        count(t, id.pair, now_ms)->guess = guess;
+        count(t, id.user, now_ms);
+        count(t, id.address, now_ms);
+    }
     mutex_unlock(&t->mu);
 }
 

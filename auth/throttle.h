@@ -1,8 +1,9 @@
 /* Slows down guessing. Failures are counted for (user, address): after a few, that pair is refused
- * for a time that doubles. The same password once more is no guess and does not count for the pair:
- * clients ask several times with what they were given. Failures of a user from anywhere only slow: attempts for that user wait
- * before they are looked at, so nobody can lock a user out. So do those of an address with any
- * users. A bounded table; what is pushed out of it is forgotten. Any thread, never waits. */
+ * for a time that doubles. The same password once more is no guess and does not count: clients
+ * ask several times with what they were given. Failures of a user from anywhere only slow: attempts
+ * for that user wait before they are looked at, so nobody can lock a user out. So do those of an
+ * address with any users. A bounded table; what is pushed out of it is forgotten. Any thread, never
+ * waits. */
 #ifndef STOWAGE_AUTH_THROTTLE_H
 #define STOWAGE_AUTH_THROTTLE_H
 

@@ -210,8 +210,14 @@ static void test_guessing_is_refused(void **state)
     struct login *l;
     int64_t ms;
 
-    for (int i = 0; i <= THROTTLE_FREE; i++)
-        assert_int_equal(identify(a, "alice", "guess", true, &l, &ms), -ERR_UNAUTHORIZED);
+    char guess[32];
+
+    for (int i = 0; i <= THROTTLE_FREE; i++) {
+        snprintf(guess, sizeof(guess), "guess %d", i);
+        assert_int_equal(identify(a, "alice", guess, true, &l, &ms), -ERR_UNAUTHORIZED);
+        assert_int_equal(identify(a, "alice", guess, true, &l, &ms),
+                         i < THROTTLE_FREE ? -ERR_UNAUTHORIZED : -ERR_THROTTLED);
+    }
     assert_int_equal(identify(a, "alice", "guess", true, &l, &ms), -ERR_THROTTLED);
     assert_true(ms > 0 && ms <= THROTTLE_REFUSE_MS);
     assert_int_equal(identify(a, "alice", "open", false, &l, &ms), -ERR_THROTTLED);
