@@ -7,7 +7,8 @@
  * Date, known to a fraction of a second from many of them.
  *
  * Memory: none for idle stores but the client's; a stream buffers parts in an unlinked temporary
- * file (or anonymous memory where no file can be had), S3_PARTS_IN_FLIGHT + 1 parts at most. */
+ * file (or anonymous memory where no file can be had): S3_PARTS_IN_FLIGHT + 1 parts each, and
+ * S3_PARTS_EXTRA parts more for all of them together. */
 #ifndef STOWAGE_BLOBSTORE_STORE_S3_H
 #define STOWAGE_BLOBSTORE_STORE_S3_H
 
@@ -15,7 +16,9 @@
 
 #define S3_PART_BYTES      (8u << 20) /* of the first S3_PARTS_SAME parts; then they double */
 #define S3_PARTS_SAME      256
-#define S3_PARTS_IN_FLIGHT 4 /* of one stream, at once */
+#define S3_PARTS_IN_FLIGHT 4  /* of each stream, at once */
+#define S3_PARTS_MOST      8  /* of one stream, as long as all streams together ... */
+#define S3_PARTS_EXTRA     32 /* ... have less than so many more than their four */
 #define S3_CREATE_HEADER   "If-None-Match: *"
 #define S3_PREFIX_MAX      256
 

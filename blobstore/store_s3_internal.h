@@ -3,6 +3,8 @@
 #ifndef STOWAGE_BLOBSTORE_STORE_S3_INTERNAL_H
 #define STOWAGE_BLOBSTORE_STORE_S3_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "base/thread.h"
 #include "blobstore/httpc.h"
 #include "blobstore/s3xml.h"
@@ -71,6 +73,7 @@ struct store_s3 {
     char create_name[64], create_value[64];
     char ca_file[4096];
     uint64_t part_bytes;
+    atomic_uint extra_parts; /* S3_PARTS_EXTRA */
     struct mutex mu;
     int64_t offset_min_ms, offset_max_ms; /* guarded by mu: store's clock - clock_boot_ms */
     int64_t told_ms;                      /* guarded by mu: newest time that was told */

@@ -1,9 +1,11 @@
 /* Streams of the S3 store: a multipart upload that begins with the first full part (store.h).
  *
- * Bytes gather in a slot of an unlinked temporary file; a full slot is sent as a part while the
- * next one fills. What has not become a part is the tail: whoever saves the stream keeps it (by
- * reading it back) and writes it again after resume(). So an object of up to one part is one PUT,
- * and no part is ever smaller than the store allows.
+ * Bytes gather in a slot of an unlinked temporary file; a full slot is sent as a part while
+ * another one fills. Each stream may have S3_PARTS_IN_FLIGHT parts under way, and up to
+ * S3_PARTS_MOST while all streams of the store have less than S3_PARTS_EXTRA more than that; what
+ * such a part took of the file is given back when it has arrived. What has not become a part is the
+ * tail: whoever saves the stream keeps it (by reading it back) and writes it again after resume().
+ * So an object of up to one part is one PUT, and no part is ever smaller than the store allows.
  *
  * Two holders of one saved state may both send parts of one upload. Their numbers differ unless
  * both drew the same residue (one in PART_STRIDE); then the later part has replaced the earlier,
@@ -13,6 +15,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -23,7 +26,7 @@
 #include "base/rand.h"
 #include "blobstore/store_s3_internal.h"
 
-#define SLOTS         (S3_PARTS_IN_FLIGHT + 1)
+#define SLOTS         (S3_PARTS_MOST + 1)
 #define SLOT_SPACE    ((uint64_t)1 << 33) /* of the sparse file; more than the largest part */
 #define NUMBER_MAX    10000               /* S3's */
 #define PART_STRIDE   8
@@ -40,7 +43,7 @@ struct part {
 struct slot {
     struct s3_stream *st;
     struct s3_call call;
-    bool busy;
+    bool busy, extra;
     uint64_t at, len; /* the object's bytes that lie here */
     size_t part;      /* index of the part it is sent as */
     char payload[2 * HMAC_BYTES + 1];
@@ -55,7 +58,8 @@ struct s3_stream {
     unsigned next_number;
     uint64_t at, size; /* bytes in parts, sent or being sent; all bytes */
     int fd;
-    unsigned now; /* the slot that fills */
+    unsigned now;  /* the slot that fills */
+    unsigned busy; /* slots that are sent */
     struct slot slots[SLOTS];
     struct hasher hasher; /* of the slot that fills */
     struct httpc_wait wait;
@@ -168,33 +172,93 @@ static int keep_etag(struct s3_stream *st, const struct slot *slot)
     return 0;
 }
 
+static void give_back_extra(struct s3_stream *st, struct slot *slot)
+{
+    slot->extra = false;
+    slot->len = 0;
+    atomic_fetch_sub(&st->s->extra_parts, 1);
+    (void)!fallocate(st->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                     (off_t)((uint64_t)(slot - st->slots) * SLOT_SPACE), (off_t)SLOT_SPACE);
+}
+
 static int finish_slot(struct s3_stream *st, struct slot *slot, struct err_detail *detail)
 {
-    int r;
+    int r = s3_finish(st->s, &slot->call, detail);
 
-    if (!slot->busy)
-        return 0;
-    slot->busy = false;
-    r = s3_finish(st->s, &slot->call, detail);
     if (r == 0)
         r = keep_etag(st, slot);
     s3_call_done(&slot->call);
+    slot->busy = false;
+    st->busy--;
+    if (slot->extra)
+        give_back_extra(st, slot);
     if (r == -ERR_NOTFOUND)
         return err_set(detail, r, "the upload is gone from the object store");
     return r;
 }
 
+/* NULL: none is sent. */
+static struct slot *oldest(struct s3_stream *st)
+{
+    struct slot *found = NULL;
+
+    for (unsigned i = 0; i < SLOTS; i++)
+        if (st->slots[i].busy && (!found || st->slots[i].at < found->at))
+            found = &st->slots[i];
+    return found;
+}
+
 static int finish_all(struct s3_stream *st, struct err_detail *detail)
 {
+    struct slot *slot;
     int first = 0;
 
-    for (unsigned i = 1; i <= SLOTS; i++) { /* oldest first */
-        int r = finish_slot(st, &st->slots[(st->now + i) % SLOTS], detail);
+    while ((slot = oldest(st)) != NULL) {
+        int r = finish_slot(st, slot, detail);
 
         if (first == 0)
             first = r;
     }
     return first;
+}
+
+/* May one more part be under way? */
+static bool another(struct s3_stream *st, struct slot *slot)
+{
+    if (st->busy < S3_PARTS_IN_FLIGHT)
+        return true;
+    if (st->busy == S3_PARTS_MOST)
+        return false;
+    slot->extra = atomic_fetch_add(&st->s->extra_parts, 1) < S3_PARTS_EXTRA;
+    if (!slot->extra)
+        atomic_fetch_sub(&st->s->extra_parts, 1);
+    return slot->extra;
+}
+
+/* Takes what has arrived, and waits for parts until one more may be sent. */
+static int await_turn(struct s3_stream *st, struct slot *slot, struct err_detail *detail)
+{
+    int r = 0;
+
+    for (unsigned i = 0; i < SLOTS && r == 0; i++) {
+        struct s3_call *c = &st->slots[i].call;
+
+        if (st->slots[i].busy && (!c->pending || httpc_finished(&c->http)))
+            r = finish_slot(st, &st->slots[i], detail);
+    }
+    while (r == 0 && !another(st, slot))
+        r = finish_slot(st, oldest(st), detail);
+    return r;
+}
+
+/* The next slot to fill: the first ones are used most. */
+static void turn(struct s3_stream *st)
+{
+    for (st->now = 0; st->slots[st->now].busy; st->now++)
+        assert(st->now + 1 < SLOTS);
+    st->slots[st->now].at = st->at;
+    st->slots[st->now].len = 0;
+    hasher_init(&st->hasher, DIGEST_SHA256);
 }
 
 static int begin_upload(struct s3_stream *st, struct err_detail *detail)
@@ -239,7 +303,7 @@ static int new_part(struct s3_stream *st, size_t *ret)
     return 0;
 }
 
-/* Sends what fills as a part and goes to the next slot, waiting for the part that was there. */
+/* Sends what fills as a part and goes to the next slot. */
 static int send_part(struct s3_stream *st, struct err_detail *detail)
 {
     struct slot *slot = &st->slots[st->now];
@@ -248,6 +312,8 @@ static int send_part(struct s3_stream *st, struct err_detail *detail)
 
     if (r == 0)
         r = new_part(st, &slot->part);
+    if (r == 0)
+        r = await_turn(st, slot, detail);
     if (r < 0)
         return r;
     buf_add_u64(&number, st->parts[slot->part].number);
@@ -256,16 +322,13 @@ static int send_part(struct s3_stream *st, struct err_detail *detail)
     sigv4_query_add(&slot->call.query, "uploadId", buf_str(&st->upload));
     slot_body(st, &slot->call);
     slot->busy = true;
+    st->busy++;
     r = s3_start(st->s, &slot->call, &st->wait);
     if (r < 0)
         return r;
     st->at += slot->len;
-    st->now = (st->now + 1) % SLOTS;
-    r = finish_slot(st, &st->slots[st->now], detail);
-    st->slots[st->now].at = st->at;
-    st->slots[st->now].len = 0;
-    hasher_init(&st->hasher, DIGEST_SHA256);
-    return r;
+    turn(st);
+    return 0;
 }
 
 int s3_stream_write(struct store_stream *stream, struct str bytes, struct err_detail *detail)
