@@ -5,6 +5,8 @@
 #ifndef STOWAGE_BLOBSTORE_BLOB_H
 #define STOWAGE_BLOBSTORE_BLOB_H
 
+#include <stdatomic.h>
+
 #include "blobstore/keys.h"
 #include "blobstore/node.h"
 
@@ -63,12 +65,23 @@ struct blob_body {
 int blob_open(struct blobs *b, const struct digest *d, const struct blob_info *info,
               struct blob_body *ret, struct err_detail *detail) must_check;
 
-/* Appends bytes [offset, offset + len) of the blob, in pieces of BLOB_PIECE that are asked for at
- * once; on any store. -ERR_CORRUPT (key logged) when they are not all there. */
-#define BLOB_PIECE      ((size_t)8 << 20)
-#define BLOB_PIECES_MAX 4
+/* Appends bytes [offset, offset + len) of the blob, len <= BLOB_READ_MAX; on any store.
+ * -ERR_CORRUPT (key logged) when they are not all there.
+ *
+ * What would keep one connection busy for much longer than BLOB_PIECE_MS is asked for in pieces, by
+ * several at once; so a fast store is asked seldom, and of a slow one more comes than one
+ * connection gives. pace remembers for the next reads of the same blob how fast pieces came: any
+ * thread, zero at first. */
+#define BLOB_READ_MAX   ((size_t)32 << 20)
+#define BLOB_PIECE      ((size_t)8 << 20) /* while nothing is known */
+#define BLOB_PIECE_MIN  ((size_t)2 << 20)
+#define BLOB_PIECE_MS   60
+#define BLOB_PIECES_MAX 8
+struct blob_pace {
+    atomic_size_t piece; /* bytes that one connection gives in BLOB_PIECE_MS; 0: not known */
+};
 int blob_read_at(struct blobs *b, const struct digest *d, const struct blob_info *info,
-                 uint64_t offset, size_t len, struct buf *out,
+                 uint64_t offset, size_t len, struct blob_pace *pace, struct buf *out,
                  struct err_detail *detail) must_check;
 
 /* Links. u as in B11. exists = the link key is there and durable (the record's existence is a

@@ -35,6 +35,7 @@ struct remote {
     struct digest digest;
     struct blob_info info;
     uint64_t first;
+    struct blob_pace pace;
 };
 
 static int remote_fetch(void *arg, uint64_t offset, size_t len, struct buf *out,
@@ -42,7 +43,8 @@ static int remote_fetch(void *arg, uint64_t offset, size_t len, struct buf *out,
 {
     struct remote *m = arg;
 
-    return blob_read_at(m->blobs, &m->digest, &m->info, m->first + offset, len, out, detail);
+    return blob_read_at(m->blobs, &m->digest, &m->info, m->first + offset, len, &m->pace, out,
+                        detail);
 }
 
 static int reply_remote(struct req *r, unsigned status, const struct digest *d,
@@ -55,7 +57,7 @@ static int reply_remote(struct req *r, unsigned status, const struct digest *d,
     m = calloc(1, sizeof(*m));
     if (!m)
         return -ERR_NOMEM;
-    *m = (struct remote){req_app(r)->blobs, *d, *info, first};
+    *m = (struct remote){req_app(r)->blobs, *d, *info, first, {0}};
     return req_reply_source(r, status, size, remote_fetch, free, m);
 }
 
@@ -66,6 +68,7 @@ static int reply_remote_ranges(struct req *r, const struct digest *d, const stru
 {
     struct buf bytes auto_buf = BUF_INIT(BLOB_RANGES_MAX);
     int fd auto_fd = memfd_create("stowage-ranges", MFD_CLOEXEC);
+    struct blob_pace pace = {0};
     uint64_t total = 0;
     int e = fd < 0 ? -ERR_NOMEM : 0;
 
@@ -78,7 +81,8 @@ static int reply_remote_ranges(struct req *r, const struct digest *d, const stru
     for (size_t i = 0; i < count && e == 0; i++) {
         buf_clear(&bytes);
         e = blob_read_at(req_app(r)->blobs, d, info, ranges[i].first,
-                         (size_t)(ranges[i].last - ranges[i].first + 1), &bytes, req_detail(r));
+                         (size_t)(ranges[i].last - ranges[i].first + 1), &pace, &bytes,
+                         req_detail(r));
         if (e == 0)
             e = fd_pwrite_all(fd, buf_str(&bytes), ranges[i].first);
     }

@@ -124,6 +124,7 @@ static int copy_bytes(struct export *x, const struct digest *d, const struct blo
     struct hasher hasher;
     struct digest actual;
     char text[DIGEST_TEXT_MAX];
+    struct blob_pace pace = {0};
     uint64_t done = 0, size = info->size;
     int e = 0;
 
@@ -133,7 +134,7 @@ static int copy_bytes(struct export *x, const struct digest *d, const struct blo
 
         buf_clear(&block);
         e = fd >= 0 ? fd_pread_all(fd, offset + done, n, &block)
-                    : blob_read_at(x->app->blobs, d, info, done, n, &block, x->detail);
+                    : blob_read_at(x->app->blobs, d, info, done, n, &pace, &block, x->detail);
         hasher_add(&hasher, buf_str(&block));
         if (e == 0)
             e = write_bytes(x, buf_str(&block));

@@ -35,8 +35,8 @@
     (96u << 20)                           /* gathered bodies of all requests together; above: 503  \
                                            */
 #define HTTP_WINDOW_MIN        (1u << 20) /* bytes fetched at once for an answer out of a remote store */
-#define HTTP_WINDOW_MAX        (32u << 20) /* for a fast client, while there is memory */
-#define HTTP_SOURCE_MEMORY_MAX (32u << 20) /* of windows above the least; four times this: 503 */
+#define HTTP_WINDOW_MAX        (8u << 20)  /* for a client that waits, while there is memory */
+#define HTTP_SOURCE_MEMORY_MAX (64u << 20) /* of windows above the least; twice this: 503 */
 #define HTTP_REPLY_HEADERS_MAX 16
 #define HTTP_RANGES_MAX        1024  /* R36 */
 #define HTTP_FDS_RESERVED      256   /* descriptors kept for the store and workers */
@@ -105,9 +105,9 @@ int req_reply_body(struct req *r, unsigned status, const char *content_type, str
 int req_reply_sized(struct req *r, unsigned status, uint64_t size);
 /* A range of a file by sendfile; takes fd over. */
 int req_reply_file(struct req *r, unsigned status, int fd, uint64_t offset, uint64_t size);
-/* A body of size > 0 bytes whose windows are fetched on a worker, one ahead. fetch appends exactly
- * len bytes from offset; the first is fetched by this call, whose error it then is. arg is taken
- * over: done is called once, also on error. */
+/* A body of size > 0 bytes whose windows are fetched on workers, ahead of what is sent. fetch
+ * appends exactly len bytes from offset, several at once; the first is fetched by this call, whose
+ * error it then is. arg is taken over: done is called once, also on error. */
 typedef int (*reply_fetch_fn)(void *arg, uint64_t offset, size_t len, struct buf *out,
                               struct err_detail *detail);
 int req_reply_source(struct req *r, unsigned status, uint64_t size, reply_fetch_fn fetch,
