@@ -38,7 +38,8 @@ struct cache {
     struct omap *blocks;  /* file name -> struct block */
     struct omap *objects; /* id -> struct object; those with a block here */
     struct block *newest, *oldest;
-    uint64_t bytes;
+    uint64_t bytes;   /* of files: here, being filled, being removed */
+    uint64_t leaving; /* of those: being removed */
 };
 
 /* ---- index; locked */
@@ -72,15 +73,24 @@ static void leave_object(struct cache *c, struct str id)
         o->verified = false;
 }
 
-static void drop(struct cache *c, struct block *b)
+/* Out of the index; its bytes are still counted. Returns them. */
+static uint64_t drop(struct cache *c, struct block *b)
 {
+    uint64_t bytes = b->bytes;
+
     if (!b->filling) {
         unlist(c, b);
         leave_object(c, id_of(b->name));
     }
-    c->bytes -= b->bytes;
-    metric_set(METRIC_cache_bytes, (int64_t)c->bytes);
     omap_remove(c->blocks, str_of(b->name));
+    return bytes;
+}
+
+/* Its file is gone, or never came. */
+static void uncount(struct cache *c, uint64_t bytes)
+{
+    c->bytes -= bytes;
+    metric_set(METRIC_cache_bytes, (int64_t)c->bytes);
 }
 
 /* A new block, being filled; NULL: no memory. */
@@ -116,7 +126,7 @@ static bool arrived(struct cache *c, struct block *b)
         }
     }
     if (!o) {
-        drop(c, b);
+        uncount(c, drop(c, b));
         return false;
     }
     o->here++;
@@ -127,23 +137,30 @@ static bool arrived(struct cache *c, struct block *b)
 
 /* ---- room */
 
-/* Drops the least recently used until so many bytes fit; false: they cannot. Not locked. */
+/* Drops the least recently used until so many bytes fit; false: they cannot. A dropped block counts
+ * until its file is gone (C3). Not locked. */
 static bool make_room(struct cache *c, uint64_t bytes)
 {
     for (;;) {
         char names[VICTIMS][CACHE_NAME_MAX];
+        uint64_t freed = 0;
         unsigned count = 0;
         bool fits;
 
         mutex_lock(&c->mu);
-        while (c->bytes + bytes > c->bytes_max && c->oldest && count < VICTIMS) {
+        while (c->bytes - c->leaving + bytes > c->bytes_max && c->oldest && count < VICTIMS) {
             memcpy(names[count++], c->oldest->name, strlen(c->oldest->name) + 1);
-            drop(c, c->oldest);
+            c->leaving += c->oldest->bytes;
+            freed += drop(c, c->oldest);
         }
-        fits = c->bytes + bytes <= c->bytes_max && omap_count(c->blocks) < CACHE_FILES_MAX;
         mutex_unlock(&c->mu);
         for (unsigned i = 0; i < count; i++)
             cache_file_remove(c->dir, names[i]);
+        mutex_lock(&c->mu);
+        c->leaving -= freed;
+        uncount(c, freed);
+        fits = c->bytes + bytes <= c->bytes_max && omap_count(c->blocks) < CACHE_FILES_MAX;
+        mutex_unlock(&c->mu);
         if (fits || count == 0)
             return fits;
     }
@@ -151,14 +168,18 @@ static bool make_room(struct cache *c, uint64_t bytes)
 
 static void forget(struct cache *c, const char *name)
 {
+    uint64_t bytes = 0;
     struct block *b;
 
     mutex_lock(&c->mu);
     b = omap_get(c->blocks, str_of(name));
     if (b && !b->filling)
-        drop(c, b);
+        bytes = drop(c, b);
     mutex_unlock(&c->mu);
     cache_file_remove(c->dir, name);
+    mutex_lock(&c->mu);
+    uncount(c, bytes);
+    mutex_unlock(&c->mu);
 }
 
 /* ---- life */
@@ -310,7 +331,7 @@ static bool publish(struct read *r, size_t i, bool kept)
     if (kept && arrived(c, b))
         o = omap_get(c->objects, r->object->id);
     else if (!kept)
-        drop(c, b);
+        uncount(c, drop(c, b));
     kept = o && o->here == blocks && !o->verified;
     cond_broadcast(&c->filled);
     mutex_unlock(&c->mu);
