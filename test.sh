@@ -183,10 +183,12 @@ clients() {
 }
 
 # A real S3 server, which the step before has built where there is Go.
-s3() { # BUILD FOLDER
-    suite s3 "$S3_SECONDS_MAX" "$python" "$HERE/tests/s3/run.py" --stowage "$HERE/$1/stowage" \
+s3() { # NAME BUILD_FOLDER OPTION...
+    local name=$1 folder=$2
+    shift 2
+    suite "$name" "$S3_SECONDS_MAX" "$python" "$HERE/tests/s3/run.py" --stowage "$HERE/$folder/stowage" \
         --path "$HERE/build-clients" --conformance \
-        --unit "$HERE/$1/tests/unit/test_blobstore_store_s3"
+        --unit "$HERE/$folder/tests/unit/test_blobstore_store_s3" "$@"
 }
 
 s3_faults() { # NAME BUILD FOLDER OPTION...
@@ -235,7 +237,7 @@ all() {
     meson_suite sim-mutants build sim-mutants
     clients
     copy_suite s3-copy build --s3 "$HERE/build-clients"
-    s3 build
+    s3 s3 build
     s3_faults s3-faults build
     suite s3-api "$API_SECONDS_MAX" "$python" "$HERE/tests/api/run.py" \
         --stowage "$HERE/build/stowage" --s3 "$HERE/build-clients"
@@ -263,6 +265,7 @@ matrix() {
         copy_suite copy-whole build --full
         suite scale "$SCALE_SECONDS_MAX" "$python" "$HERE/tests/scale/run.py" \
             --stowage "$HERE/build/stowage"
+        s3 s3-large build --layer-mib 1024 --last-byte-mib 2048 --only large
         s3_faults s3-faults build --seconds 60 --down 90
         events_suite s3-events build --s3 "$HERE/build-clients"
     fi

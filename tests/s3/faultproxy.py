@@ -69,12 +69,7 @@ class Handler(proxy_mod.Handler):
 
     def answer(self):
         proxy = self.server.proxy
-        length = int(self.headers.get("Content-Length") or 0)
-        if self.headers.get("Expect"):
-            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = self.rfile.read(length)
-        self.begun = time.monotonic()
-        headers = [(k, v) for k, v in self.headers.items() if k.lower() not in proxy_mod.HOP]
+        headers, body = self.take_request()
         fate = proxy.fate()
         write = self.command != "GET" and self.command != "HEAD"
         if fate == "refused" or isinstance(fate, int):
@@ -87,18 +82,18 @@ class Handler(proxy_mod.Handler):
             self.cut()
             return
         if fate == "request late" and write:
-            self.later(headers, body if length else None, proxy.seconds(0.5, 5))
+            self.later(headers, body, proxy.seconds(0.5, 5))
             self.cut()
             return
         if fate in ("request held", "request late"):
             time.sleep(LATE_S)
         try:
-            resp, data = self.ask(self.command, self.path, headers, body if length else None)
+            resp, data = self.ask(self.command, self.path, headers, body)
         except (OSError, proxy_mod.http.client.HTTPException):
             self.close_connection = True
             return
         if fate == "twice" and write:
-            self.later(headers, body if length else None, proxy.seconds(0, 5))
+            self.later(headers, body, proxy.seconds(0, 5))
         if fate == "reply lost":
             self.cut()
             return

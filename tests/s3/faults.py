@@ -2,17 +2,16 @@
 """Three nodes on a bucket whose store is in trouble: a proxy that loses, delays and doubles what
 passes it (faultproxy.py), and a store that stops for a while.
 
-    faults.py --stowage BIN [--path FOLDER] [--seconds N] [--down N] [--seed N] [--only WORD]
+    faults.py --stowage BIN [--path FOLDER] [--server NAME] [--seconds N] [--down N] [--seed N] [--only WORD]
 
 From what clients were told: the history of each tag is linearizable, nothing acknowledged is lost or
 doubled, fsck finds no damage (the clients, the judge and the accounts are those of tests/soak). Of a
 store that is stopped: nobody is told 404 or 500 of what exists, memory stays bounded, and all works
-within 5 s of its return. Without versitygw: "missing: versitygw". The last line is
+within 5 s of its return. Without the server: "missing: NAME". The last line is
 `N passed, N failed, N skipped`.
 """
 
 import argparse
-import contextlib
 import os
 import pathlib
 import random
@@ -20,16 +19,15 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 import types
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "api"), str(HERE.parent / "soak")]
 
 
-class Problem(Exception):
-    """What should not be."""
+import loop  # noqa: E402
 
+Problem = loop.Fail
 
 # What the modules of the soak import by that name.
 sys.modules["run"] = types.SimpleNamespace(Problem=Problem, case=lambda title: lambda fn: fn)
@@ -278,35 +276,18 @@ CASES = (proxy_in_trouble, store_stopped)
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--stowage", required=True)
-    parser.add_argument("--path", help="folder in which versitygw may lie")
+    gateway_mod.add_arguments(parser)
     parser.add_argument("--seconds", type=float, default=25, help="of load on the proxy")
     parser.add_argument("--down", type=float, default=20, help="seconds without a store")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--only", default="")
     args = parser.parse_args()
-    binary = gateway_mod.find(args.path)
+    binary = gateway_mod.found(args)
     if not binary:
-        print("missing: versitygw\n0 passed, 0 failed, 0 skipped")
         return 0
     print(f"seed {args.seed}")
-    passed = failed = 0
     with gateway_mod.Gateway(binary) as gateway:
-        ctx = Context(args, gateway)
-        for fn in CASES:
-            if args.only not in fn.__name__:
-                continue
-            begin = time.monotonic()
-            with contextlib.ExitStack() as stack:
-                try:
-                    outcome, said = "pass", fn(ctx, stack)
-                except Exception as e:  # a case that breaks is a failure like any other
-                    outcome, said = "FAIL", f"{e}" if isinstance(e, (Problem, world_mod.Fail)) else \
-                        traceback.format_exc()
-            print(f"{outcome} {fn.__name__} ({time.monotonic() - begin:.1f} s) {said}"[:6000], flush=True)
-            passed += outcome == "pass"
-            failed += outcome == "FAIL"
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+        return loop.run_cases(CASES, args.only, Context(args, gateway))
 
 
 if __name__ == "__main__":

@@ -60,16 +60,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         made = sign.headers(method, self.server.upstream, parts.path, query, body)
         return list(made.items()) + [("Content-Length", str(len(body)))]
 
-    def answer(self):
-        proxy = self.server.proxy
+    def take_request(self):
+        """(headers to pass on, body or None) of a request that has arrived whole."""
         length = int(self.headers.get("Content-Length") or 0)
         if self.headers.get("Expect"):
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = self.rfile.read(length)
-        if proxy.delay:
-            time.sleep(proxy.delay)
+        if self.server.proxy.delay:
+            time.sleep(self.server.proxy.delay)
         self.begun = time.monotonic()
-        headers = [(k, v) for k, v in self.headers.items() if k.lower() not in HOP]
+        return [(k, v) for k, v in self.headers.items() if k.lower() not in HOP], body if length else None
+
+    def answer(self):
+        proxy = self.server.proxy
+        headers, body = self.take_request()
         conditional = self.command == "PUT" and "if-none-match" in self.headers
         try:
             if conditional and proxy.mode == "head-then-put":
@@ -78,8 +82,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     self.reply(412, [], b"", proxy)
                     return
             if conditional and proxy.mode != "plain":
-                headers = self.signed("PUT", self.path, body)
-            resp, data = self.ask(self.command, self.path, headers, body if length else None)
+                headers = self.signed("PUT", self.path, body or b"")
+            resp, data = self.ask(self.command, self.path, headers, body)
         except (OSError, http.client.HTTPException):
             self.close_connection = True
             return
@@ -102,6 +106,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
+
+
+def writes_or_lists(one):
+    """Is this entry of a log a request of the dearer kind?"""
+    method, _, query = one[:3]
+    return method in ("PUT", "POST", "DELETE") or \
+        method == "GET" and ("list-type" in query or query.startswith("uploads"))
 
 
 class Server(http.server.ThreadingHTTPServer):

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Nodes on a bucket of a real S3 server (versitygw, two processes on one directory).
 
-    run.py --stowage BIN [--path FOLDER] [--unit FILE] [--conformance] [--only WORD]
+    run.py --stowage BIN [--path FOLDER] [--server NAME] [--unit FILE] [--conformance]
+           [--layer-mib N] [--last-byte-mib N] [--only WORD]
 
 Says what each case found; counts of requests are printed as a table beside their bounds. Without
-versitygw: "missing: versitygw". The last line is `N passed, N failed, N skipped`.
+the server: "missing: NAME". The last line is `N passed, N failed, N skipped`.
 """
 
 import argparse
@@ -17,16 +18,19 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import traceback
 import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import cases_cache  # noqa: E402
+import cases_clients  # noqa: E402
+import cases_nodes  # noqa: E402
+import cases_speed  # noqa: E402
 import gateway as gateway_mod  # noqa: E402
+import loop  # noqa: E402
 import proxy as proxy_mod  # noqa: E402
 from world import MANIFEST, World, digest, want  # noqa: E402
 
@@ -145,8 +149,7 @@ def credentials_of_container_instance_and_file(w, stack):
     stack.callback(server.shutdown)
     url = f"http://127.0.0.1:{server.server_address[1]}"
     args = ["--store", f"s3://{w.bucket}/{w.prefix()}", "--s3-endpoint", w.gateway.endpoints[0]]
-    scratch = pathlib.Path(stack.enter_context(
-        contextlib.closing(Folder())).path)
+    scratch = pathlib.Path(stack.enter_context(w.folder()))
     (scratch / "credentials").write_text(
         "[default]\naws_access_key_id=no\naws_secret_access_key=no\n[ours]\n"
         f"aws_access_key_id = {server.keys['AWS_ACCESS_KEY_ID']}\n"
@@ -178,14 +181,6 @@ def credentials_of_container_instance_and_file(w, stack):
         urllib.request.urlopen(address + "/readyz", timeout=10).read()
         time.sleep(0.5)
     want(server.asked >= 2, "credentials that end were not asked for again")
-
-
-class Folder:
-    def __init__(self):
-        self.path = tempfile.mkdtemp(prefix="stowage-s3-")
-
-    def close(self):
-        shutil.rmtree(self.path, ignore_errors=True)
 
 
 # ---- uploads
@@ -252,29 +247,6 @@ def two_nodes_close_one_session_at_once(w, stack):
         want(len(stored) == 1, f"{len(stored)} data objects")
 
 
-@case
-def last_byte_to_headers_does_not_depend_on_the_size(w, stack):
-    """What the store itself takes to complete the upload (this one copies every byte) is its own."""
-    p = stack.enter_context(proxy_mod.Proxy(w.gateway.endpoints[0]))
-    node = w.node(w.prefix(), endpoint=p.url, stack=stack)
-    own, text = {}, []
-    for size in (16, 128):
-        whole = os.urandom(MIB) * size
-        where = node.ok("POST", "/v2/a/b/blobs/uploads/", 202)[0]["Location"]
-        where = chunk(node, where, whole, 0)
-        name = digest(whole)
-        p.take()
-        begin = time.monotonic()
-        sep = "&" if "?" in where else "?"
-        node.ok("PUT", f"{where}{sep}digest={name}", 201)
-        took = time.monotonic() - begin
-        store = sum(one[4] for one in p.take() if one[0] == "POST")
-        own[size] = took - store
-        text.append(f"{size} MiB {own[size] * 1000:.0f} ms and {store * 1000:.0f} of the store")
-    want(max(own.values()) < 1.0 and own[128] - own[16] < 0.2, "; ".join(text))
-    return "; ".join(text)
-
-
 # ---- redirects
 
 
@@ -315,69 +287,7 @@ def redirects(w, stack):
     off = w.node(w.prefix(), *flags, "--redirect-off", stack=stack)
     off.blob("a/b", large)
     want(off.ok("GET", target, 200)[1] == large, "--redirect-off")
-    return "X-Amz-Signature" not in node.log() or want(False, "a signature in the log")
-
-
-# ---- disk cache
-
-
-def data_requests(p):
-    return [one for one in p.take() if one[0] == "GET" and "/data/" in one[1]]
-
-
-@case
-def disk_cache(w, stack):
-    """The second pull asks for no data; what is damaged or gone on disk is never served; one fetch for
-    all who want it at once."""
-    p = stack.enter_context(proxy_mod.Proxy(w.gateway.endpoints[0]))
-    prefix = w.prefix()
-    folder = pathlib.Path(stack.enter_context(contextlib.closing(Folder())).path) / "cache"
-    w.node(prefix, stack=stack).blob("a/b", whole := os.urandom(9 * MIB + 13))
-    node = w.node(prefix, "--redirect-off", "--cache-dir", str(folder), "--cache-size", "64MiB",
-                  endpoint=p.url, stack=stack)
-    target = f"/v2/a/b/blobs/{digest(whole)}"
-
-    def pull(what, most=None):
-        p.take()
-        status, _, body = node.again().req("GET", target)
-        want(status == 200 and body == whole, f"{what}: {status}, other bytes")
-        asked = len(data_requests(p))
-        want(most is None or asked <= most, f"{what}: {asked} requests for data")
-        return asked
-
-    want(pull("first pull") > 0, "the first pull asked for no data")
-    pull("second pull", 0)
-    files = sorted(f for f in folder.rglob("*") if f.is_file() and f.name != "lock")
-    want(len(files) == 10, f"{len(files)} blocks on disk")
-    for number, at in ((0, 0), (4, MIB // 2), (9, 5)):
-        data = bytearray(files[number].read_bytes())
-        data[at] ^= 1
-        files[number].write_bytes(data)
-    want(pull("after bytes were flipped") > 0, "nobody noticed a flipped byte")
-    pull("after that", 0)
-    files[2].write_bytes(files[2].read_bytes()[:1000])
-    pull("after a block was cut short")
-    stop = threading.Event()
-    bad = []
-
-    def again_and_again():
-        while not stop.is_set():
-            status, _, body = node.again().req("GET", target)
-            if status != 200 or body != whole:
-                bad.append(status)
-
-    threads = [threading.Thread(target=again_and_again) for _ in range(3)]
-    for t in threads:
-        t.start()
-    for _ in range(5):
-        shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(0.3)
-    stop.set()
-    for t in threads:
-        t.join()
-    want(not bad, f"while the folder was removed: {bad[:5]}")
-    pull("after the folder was removed")
-    return f"{len(files)} blocks"
+    want("X-Amz-Signature" not in node.log(), "a signature in the log")
 
 
 # ---- nodes own nothing
@@ -420,7 +330,7 @@ def another_node_with_the_credentials_alone_answers_the_same(w, stack):
     other = w.node(prefix, "--redirect-off", stack=stack,
                    env=("TZ=America/St_Johns", "LC_ALL=tr_TR.UTF-8", "LANG=ar_EG.UTF-8"))
     want(crawl(other) == before, "another node differs")
-    scratch = stack.enter_context(contextlib.closing(Folder())).path
+    scratch = stack.enter_context(w.folder())
     flags = ["--s3-endpoint", w.gateway.endpoints[0]]
     again = w.prefix()
     for source, target in ((f"s3://{w.bucket}/{prefix}", f"dir:{scratch}/copy"),
@@ -464,7 +374,7 @@ def three_nodes(w, stack):
     prefix = w.prefix()
     nodes = [w.node(prefix, "--redirect-off", endpoint=w.gateway.endpoints[i % 2], stack=stack)
              for i in range(3)]
-    scratch = pathlib.Path(stack.enter_context(contextlib.closing(Folder())).path)
+    scratch = pathlib.Path(stack.enter_context(w.folder()))
     port = gateway_mod.free_port()
     servers = "\n".join(f"  server n{i} {node.authority} pool-purge-delay 30s" for i, node in enumerate(nodes))
     (scratch / "cfg").write_text(HAPROXY.format(port=port, servers=servers))
@@ -608,39 +518,22 @@ BUDGET = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--stowage", required=True)
-    parser.add_argument("--path", help="folder in which versitygw may lie")
+    gateway_mod.add_arguments(parser)
     parser.add_argument("--unit", help="the program of the shared suite (test_blobstore_store_s3)")
     parser.add_argument("--conformance", action="store_true", help="that suite over three nodes, too")
+    parser.add_argument("--layer-mib", type=int, default=256, help="of the layer on a far store")
+    parser.add_argument("--last-byte-mib", type=int, default=256, help="of the blob whose last byte is waited for")
     parser.add_argument("--only", default="")
     args = parser.parse_args()
-    binary = gateway_mod.find(args.path)
+    binary = gateway_mod.found(args)
     if not binary:
-        print("missing: versitygw\n0 passed, 0 failed, 0 skipped")
         return 0
-    passed = failed = skipped = 0
     with gateway_mod.Gateway(binary) as gateway:
         world = World(os.path.abspath(args.stowage), gateway)
         world.conformance = args.conformance
         world.unit = args.unit and os.path.abspath(args.unit)
-        for fn in CASES:
-            if args.only not in fn.__name__:
-                continue
-            begin = time.monotonic()
-            with contextlib.ExitStack() as stack:
-                try:
-                    said = fn(world, stack)
-                    outcome = "skip" if str(said).startswith("skip") else "pass"
-                except Exception as e:  # a case that breaks is a failure like any other
-                    outcome, said = "FAIL", f"{e} " + (
-                        "" if type(e).__name__ == "Fail" else traceback.format_exc())
-            said = said if isinstance(said, str) else ""
-            print(f"{outcome} {fn.__name__} ({time.monotonic() - begin:.1f} s) {said}"[:3000],
-                  flush=True)
-            passed += outcome == "pass"
-            failed += outcome == "FAIL"
-            skipped += outcome == "skip"
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+        world.layer_mib, world.last_byte_mib, world.path = args.layer_mib, args.last_byte_mib, args.path
+        return loop.run_cases([*CASES, *cases_cache.CASES, *cases_nodes.CASES, *cases_clients.CASES, *cases_speed.CASES], args.only, world)
 
 
 if __name__ == "__main__":

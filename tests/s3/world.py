@@ -7,22 +7,15 @@ import json
 import os
 import pathlib
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "api")]
 
 import server as server_mod  # noqa: E402
+from loop import Fail, want  # noqa: E402,F401
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-
-
-class Fail(Exception):
-    """An expectation that did not hold."""
-
-
-def want(cond, text):
-    if not cond:
-        raise Fail(text)
 
 
 def digest(data):
@@ -41,6 +34,10 @@ class World:
     def prefix(self):
         self.prefixes += 1
         return f"p{self.prefixes}"
+
+    @staticmethod
+    def folder():
+        return tempfile.TemporaryDirectory(prefix="stowage-s3-", ignore_cleanup_errors=True)
 
     def node(self, prefix, *args, endpoint=None, stack=None, env=()):
         """A node on that prefix; ends with the stack. env: NAME=VALUE of its own."""

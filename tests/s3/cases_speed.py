@@ -1,0 +1,126 @@
+"""How fast large layers go through a node whose store is far away."""
+
+import hashlib
+import http.client
+import os
+import time
+import urllib.parse
+
+import proxy as proxy_mod
+import relay
+import sign
+from loop import want
+
+MIB = 1 << 20
+DELAY_S, RATE = 0.02, 30_000_000
+TIMES = 4
+REFERENCE = 48 * MIB
+READ = 1 << 20
+
+
+def one_connection(endpoint, bucket, data):
+    """Bytes a second of a PUT and a GET of one object over one plain connection."""
+    parts = urllib.parse.urlsplit(endpoint)
+    conn = http.client.HTTPConnection(parts.netloc, timeout=120, blocksize=READ)
+    rates = []
+    for method, body in (("PUT", data), ("GET", b"")):
+        path = f"/{bucket}/one-connection"
+        begin = time.monotonic()
+        conn.request(method, path, body or None, sign.headers(method, parts.netloc, path, [], body))
+        resp = conn.getresponse()
+        size = len(body)
+        while got := resp.read(READ):
+            size += len(got)
+        want(resp.status == 200 and size == len(data), f"{method}: {resp.status}, {size} bytes")
+        rates.append(len(data) / (time.monotonic() - begin))
+    conn.close()
+    return rates
+
+
+class Layer:
+    """So many MiB of bytes that do not repeat by parts, made without holding them."""
+
+    def __init__(self, mib):
+        block, hashed = os.urandom(MIB), hashlib.sha256()
+        self.blocks = [(block, i % 997) for i in range(mib)]
+        for one in self:
+            hashed.update(one)
+        self.size, self.name = mib * MIB, "sha256:" + hashed.hexdigest()
+
+    def __iter__(self):
+        return (block[at:] + block[:at] for block, at in self.blocks)
+
+
+def push(node, repo, layer):
+    """(seconds, seconds from the last byte to the headers) of a push by POST and PUT."""
+    begin = time.monotonic()
+    where = node.ok("POST", f"/v2/{repo}/blobs/uploads/", 202)[0]["Location"]
+    conn = http.client.HTTPConnection(node.authority, timeout=120)
+    sep = "&" if "?" in where else "?"
+    conn.request("PUT", f"{where}{sep}digest={layer.name}", iter(layer), {"Content-Length": str(layer.size)})
+    last = time.monotonic()
+    resp = conn.getresponse()
+    end = time.monotonic()
+    want(resp.status == 201, f"PUT: {resp.status} {resp.read()[:300]!r}")
+    conn.close()
+    return end - begin, end - last
+
+
+def pull(node, repo, name):
+    """(seconds, digest, bytes) of a pull."""
+    conn = http.client.HTTPConnection(node.authority, timeout=120)
+    begin, size, found = time.monotonic(), 0, []
+    conn.request("GET", f"/v2/{repo}/blobs/{name}")
+    resp = conn.getresponse()
+    want(resp.status == 200, f"GET: {resp.status}")
+    while got := resp.read(READ):
+        size += len(got)
+        found.append(got)
+    seconds = time.monotonic() - begin
+    conn.close()
+    hashed = hashlib.sha256()
+    for one in found:
+        hashed.update(one)
+    return seconds, "sha256:" + hashed.hexdigest(), size
+
+
+def large_layer_on_a_far_store(w, stack):
+    """Pushes and node-served pulls of one layer move several times what one connection does."""
+    far = stack.enter_context(relay.Far(urllib.parse.urlsplit(w.gateway.endpoints[0]).netloc, DELAY_S, RATE))
+    node = w.node(w.prefix(), "--redirect-off", endpoint=far.url, stack=stack)
+    plain = one_connection(far.url, w.bucket, os.urandom(MIB) * (REFERENCE // MIB))
+    layer = Layer(w.layer_mib)
+    asked = far.requests()
+    took = [push(node, "a/b", layer)[0]]
+    counts = [far.requests() - asked]
+    seconds, got, count = pull(node, "a/b", layer.name)
+    want(got == layer.name and count == layer.size, f"{count} bytes of {layer.size}, or other bytes")
+    counts.append(far.requests() - asked - counts[0])
+    took.append(seconds)
+    times = [layer.size / t / r for t, r in zip(took, plain)]
+    text = "; ".join(
+        f"{what} {layer.size / t / 1e6:.0f} MB/s, {x:.1f} times one connection ({r / 1e6:.1f} MB/s), {c} requests"
+        for what, t, x, r, c in zip(("push", "pull"), took, times, plain, counts))
+    want(min(times) >= TIMES, text)
+    return f"{w.layer_mib} MiB: {text}"
+
+
+def last_byte_of_large_blobs(w, stack):
+    """From the last byte to the headers nothing depends on the size but what the store itself takes to make one
+    object of the parts (this one copies every byte)."""
+    p = stack.enter_context(proxy_mod.Proxy(w.gateway.endpoints[0]))
+    node = w.node(w.prefix(), endpoint=p.url, stack=stack)
+    own, text = {}, []
+    for mib in (64, w.last_byte_mib):
+        layer = Layer(mib)
+        p.take()
+        all_of_it = push(node, "a/b", layer)[1]
+        store = sum(one[4] for one in p.take() if one[0] == "POST" and one[2].startswith("uploadId"))
+        own[mib] = all_of_it - store
+        text.append(f"{mib} MiB {all_of_it:.2f} s, of these {store:.2f} of the store, {own[mib]:.2f} of the node")
+    text = "; ".join(text)
+    want(max(own.values()) < 1.0 and own[w.last_byte_mib] - own[64] < 0.2, text)
+    return text
+
+
+CASES = (large_layer_on_a_far_store, last_byte_of_large_blobs)
