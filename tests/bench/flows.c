@@ -256,8 +256,7 @@ enum flow_next flow_page(const void *arg, struct op *op, const struct response *
     if (op->step == 0) {
         uint64_t span = f->tags > f->page ? f->tags - f->page : 1;
         uint64_t n = (op->index * 0x9E3779B97F4A7C15ULL >> 20) % span;
-        snprintf(path, sizeof(path), "/v2/%s/tags/list?n=%u&last=%s%07" PRIu64, f->repo, f->page,
-                 f->prefix, n);
+        snprintf(path, sizeof(path), "%s?n=%u&last=%s%07" PRIu64, f->list, f->page, f->prefix, n);
         begin(out, f->target, "GET", path);
         add(out, "\r\n");
         out->count = true;

@@ -250,7 +250,7 @@ struct commit_flow {
 
 struct page_flow {
     const struct target *target;
-    const char *repo;
+    const char *list; /* path of the list: "/v2/NAME/tags/list" */
     const char *prefix;
     uint64_t tags;
     unsigned page;

@@ -19,6 +19,7 @@ class Row:
 
     ours_once = False  # measured for our program alone, in one round
     disk_bytes = 0     # left out where less is free
+    filled = 0         # tags and repositories its root is filled with, see fill.py
     many_files = False # its roots stay to the end, see Bench.measure
 
     def __init__(self, key, scenario, args, figures, fresh=False, baselines=()):
@@ -103,8 +104,6 @@ def small_files(*args, **named):
 
 def write_rows(seconds, tags):
     time = ["--seconds", str(seconds)]
-    of = f"tag commits, 64 writers, {tags:,} tags there"
-    page = f"tags page of 100 in {tags:,}"
     return [
         small_files("push-small", "push-small", ["--clients", "16", *time],
                     [rate("4 KiB blob push, 16 clients"), cpu_us("4 KiB blob push"),
@@ -112,13 +111,39 @@ def write_rows(seconds, tags):
         small_files("tag-commits", "tag-commits", ["--clients", "64", *time],
                     [rate("tag commits, 64 writers, one repository"), p99("tag commits")],
                     fresh=True),
-        Row("tag-commits-many", "tag-commits",
-            ["--clients", "64", "--tags", str(tags), "--repo", "bench/many", *time], [rate(of)]),
-        Row("tags-page", "tags-page",
-            ["--clients", "1", "--tags", str(tags), "--repo", "bench/many", *time],
-            [Figure("cpu", page + ", server CPU", "ms/op", "lower",
-                    lambda r: r["cpu_us_per_op"] / 1000)]),
+        *tags_rows(time, tags),
     ]
+
+
+def cpu_ms(title):
+    return Figure("cpu", title + ", server CPU", "ms/op", "lower",
+                  lambda r: r["cpu_us_per_op"] / 1000)
+
+
+def tags_rows(time, tags):
+    many = ["--tags", str(tags), "--repo", "bench/many", *time]
+    return [Row("tag-commits-many", "tag-commits", ["--clients", "64", *many],
+                [rate(f"tag commits, 64 writers, {tags:,} tags there")]),
+            Row("tags-page", "tags-page", ["--clients", "1", *many],
+                [cpu_ms(f"tags page of 100 in {tags:,}")])]
+
+
+def many_rows(seconds, count):
+    """One repository with very many tags, and as many repositories, in stores that were filled."""
+    time = ["--seconds", str(seconds)]
+    path = f"/v2/bench/many/manifests/pre{count // 3:07d}"
+    result = [
+        Row("first-get", "get-path", ["--clients", "1", "--ops", "1", "--cold", "--path", path],
+            [Figure("first", f"first manifest GET after start, {count:,} tags there", "ms", "lower",
+                    lambda r: r["p50_us"] / 1000)]),
+        *tags_rows(time, count),
+        Row("catalog-page", "catalog-page", ["--clients", "1", "--tags", str(count), *time],
+            [cpu_ms(f"catalog page of 100 in {count:,}"),
+             mib("rss", "memory after these pages", lambda r: r["after"]["rss_kib"])]),
+    ]
+    for row in result:
+        row.filled = count
+    return result
 
 
 def memory_rows(connections, storm_ops):
@@ -160,6 +185,12 @@ def all_rows(quick, tags, huge):
             write_rows(seconds, tags) + memory_rows(200 if quick else 1000, 64 if quick else 128) +
             gap_rows(quick, huge))
 
+
+MANY_CONDITIONS = [
+    ("first manifest GET ≤ 50 ms", "first-get", "first", "max", None, 50),
+    ("tags page ≤ 0.2 ms of CPU", "tags-page", "cpu", "max", None, 0.2),
+    ("catalog page ≤ 0.2 ms of CPU", "catalog-page", "cpu", "max", None, 0.2),
+]
 
 # Conditions: (text, row, figure, kind, subject or None, factor).
 #   "peer":  ours <= factor x best peer (lower) or >= factor x best peer (higher)

@@ -5,11 +5,13 @@ Each row is measured in rounds: in a round every server is started, driven, and 
 next to each peer, and the order turns round from one round to the next. A ratio is taken within
 a round (a pair), so that what disturbs the machine disturbs both; the table shows medians.
 
-  tests/bench/run.py [--build DIR] [--pairs 5] [--quick] [--huge] [--rows A,B] [--only NAME,NAME]
+  tests/bench/run.py [--many] [--build DIR] [--pairs 5] [--quick] [--huge] [--rows A,B] [--only NAME,NAME]
                      [--tags 100000] [--dir DIR] [--save FILE] [--from FILE,FILE] [--write FILE]
 
 STOWAGE names our program (default: DIR/stowage). BENCH_DISTRIBUTION, BENCH_OLAREG,
 BENCH_DOCKER_REGISTRY and BENCH_NGINX name peers that are not on PATH.
+--many is another table: --tags N tags in one repository, and N repositories, written into each
+server's store while it does not run.
 --write puts the table between the markers of that file, docs/performance.md by custom.
 """
 import argparse
@@ -22,13 +24,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.dont_write_bytecode = True
+import fill
 import rows as rows_module
 import subjects as subjects_module
 import table
 
 LOAD_SECONDS_MAX = 900
+TIDY_SECONDS = 3
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 
@@ -41,6 +46,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="short windows, few tags")
     parser.add_argument("--huge", action="store_true",
                         help="also 6 GiB in a quick run (a full one has it)")
+    parser.add_argument("--many", action="store_true", help="very many tags and repositories")
     parser.add_argument("--rows", help="only rows whose name begins with one of these")
     parser.add_argument("--only", help="only these servers")
     parser.add_argument("--tags", type=int, help="tags in the large repository")
@@ -86,6 +92,7 @@ class Bench:
             name += str(self.kept)
         root = os.path.join(self.folder, name)
         os.makedirs(root, exist_ok=True)
+        self.fill(subject, root, row.filled)
         os.sync()  # what the last one wrote is not this one's burden
         try:
             server = subject.start(root)
@@ -100,7 +107,7 @@ class Bench:
                     values[figure.key] = figure.of(report)
                 except KeyError:
                     pass  # a baseline has not every figure
-            if row.scenario == "tags-page" and report["page_entries"] != 100:
+            if row.scenario in ("tags-page", "catalog-page") and report["page_entries"] != 100:
                 values["note"] = f"{report['page_entries']} entries instead of 100"
             return values
         except (subjects_module.Failed, OSError) as error:
@@ -108,6 +115,26 @@ class Bench:
         finally:
             if row.fresh and not row.many_files:
                 shutil.rmtree(root, ignore_errors=True)
+
+    def push_once(self, subject, root, scenario, repositories, rest=0):
+        server = subject.start(root)
+        try:
+            for repo in repositories:
+                drive(self.load, server, scenario,
+                      ["--clients", "1", "--ops", "1", "--cold", "--tags", "1", "--repo", repo])
+            time.sleep(rest)
+        finally:
+            server.stop()
+
+    def fill(self, subject, root, count):
+        """What is multiplied is pushed first; a push at the end lets a server tidy up."""
+        if count == 0 or os.listdir(root):
+            return
+        began = time.monotonic()
+        self.push_once(subject, root, "tags-page", (fill.REPOSITORY, fill.FIRST))
+        subject.fill(root, count)
+        self.push_once(subject, root, "tag-commits", (fill.REPOSITORY,), TIDY_SECONDS)
+        print(f"{subject.name}: filled in {time.monotonic() - began:.0f} s", file=sys.stderr)
 
     def run_row(self, row, pairs):
         """{subject: [measurement of each round]}"""
@@ -153,14 +180,22 @@ def facts(opt, tags, folder, present, missing):
     shown += [f"--rows {opt.rows}"] if opt.rows else []
     shown += [f"--only '{opt.only}'"] if opt.only else []
     shown.append(f"--tags {tags}")
+    if opt.many:
+        shown.append("--many")
     return {"date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
             "cores": os.cpu_count(), "cpu": cpu_model(), "memory_gib": round(memory_kib / 2**20),
             "kernel": platform.release(), "file_system": file_system(folder),
             "load_average": os.getloadavg()[0], "command": " ".join(shown), "quick": opt.quick,
-            "pairs": opt.pairs, "tags": tags, "huge": opt.huge or not opt.quick,
+            "pairs": opt.pairs, "tags": tags, "huge": opt.huge or not opt.quick, "many": opt.many,
             "missing": missing,
             "unsynced": [s.name for s in present if not s.synced],
             "subjects": [[s.name, s.kind, s.version] for s in present]}
+
+
+def rows_of(seen):
+    if seen.get("many"):
+        return rows_module.many_rows(1 if seen["quick"] else 3, seen["tags"])
+    return rows_module.all_rows(seen["quick"], seen["tags"], seen["huge"])
 
 
 def take(opt, tags):
@@ -175,7 +210,8 @@ def take(opt, tags):
     if opt.only:
         names = opt.only.split(",")
         present = [s for s in present if s.name in names]
-    wanted = rows_module.all_rows(opt.quick, tags, opt.huge or not opt.quick)
+    wanted = rows_of({"many": opt.many, "quick": opt.quick, "tags": tags,
+                      "huge": opt.huge or not opt.quick})
     if opt.rows:
         wanted = [r for r in wanted if r.key.startswith(tuple(opt.rows.split(",")))]
     with tempfile.TemporaryDirectory(prefix="bench-", dir=opt.dir) as folder:
@@ -195,9 +231,9 @@ def merge(results):
     rows, servers and pairs. Every row keeps what was measured in its own slice."""
     first = results[0]["facts"]
     for other in (r["facts"] for r in results[1:]):
-        for key in ("quick", "tags", "cores", "cpu", "kernel", "file_system"):
-            if other[key] != first[key]:
-                sys.exit(f"bench: these files differ in {key}: {first[key]}, {other[key]}")
+        for key in ("quick", "many", "tags", "cores", "cpu", "kernel", "file_system"):
+            if other.get(key) != first.get(key):
+                sys.exit(f"bench: these files differ in {key}: {first.get(key)}, {other.get(key)}")
     subjects, rows = {}, {}
     for result in results:
         for name, kind, version in result["facts"]["subjects"]:
@@ -229,11 +265,11 @@ def main():
     else:
         result = take(opt, tags)
     seen = result["facts"]
-    text = table.render(result, rows_module.all_rows(seen["quick"], seen["tags"],
-                                                           seen["huge"]),
-                        rows_module.CONDITIONS)
+    many = seen.get("many")
+    text = table.render(result, rows_of(seen),
+                        rows_module.MANY_CONDITIONS if many else rows_module.CONDITIONS)
     if opt.write:
-        table.write(opt.write, text)
+        table.write(opt.write, text, table.MANY if many else table.ALL)
     print(text)
 
 

@@ -241,8 +241,11 @@ static int blob_get_large(const struct options *opt, struct report *ret)
 
 static int get_path(const struct options *opt, struct report *ret)
 {
-    const struct get_flow get = {
-        .target = &opt->target, .path = opt->path, .length = opt->length, .digest = opt->digest};
+    const struct get_flow get = {.target = &opt->target,
+                                 .path = opt->path,
+                                 .accept = ACCEPT_MANIFEST,
+                                 .length = opt->length,
+                                 .digest = opt->digest};
     bool large = opt->length > (1 << 20);
 
     return measure_new(opt, flow_get, &get, large ? 0 : SAMPLE_EVERY, ret);
@@ -375,23 +378,39 @@ static int tag_commits(const struct options *opt, struct report *ret)
     return r < 0 ? r : measure_new(&window, flow_commit, &commit, 0, ret);
 }
 
+/* Pages from the middle of a list whose entries are called pre0000000 .. pre<count - 1>; quotes: of
+ * the texts beside the entries. */
+static int read_pages(const struct options *opt, const char *list, uint64_t quotes,
+                      struct report *ret)
+{
+    const struct page_flow page = {.target = &opt->target,
+                                   .list = list,
+                                   .prefix = "pre",
+                                   .tags = opt->tags,
+                                   .page = PAGE_TAGS};
+    int r = measure_new(opt, flow_page, &page, 0, ret);
+    ret->entries = ret->result.quotes >= quotes ? (long)(ret->result.quotes - quotes) / 2 : 0;
+    return r;
+}
+
 static int tags_page(const struct options *opt, struct report *ret)
 {
     struct image image;
+    char list[PATH_MAX_BYTES];
     int r = put_image(opt, "read", 1, SMALL_BYTES, &image);
     if (r == 0)
         r = preload_tags(opt, &image);
     if (r < 0)
         return r;
-    const struct page_flow page = {.target = &opt->target,
-                                   .repo = opt->repo,
-                                   .prefix = "pre",
-                                   .tags = opt->tags,
-                                   .page = PAGE_TAGS};
-    r = measure_new(opt, flow_page, &page, 0, ret);
+    snprintf(list, sizeof(list), "/v2/%s/tags/list", opt->repo);
     /* {"name":"..","tags":["..",..]}: three quoted texts beside the entries */
-    ret->entries = ret->result.quotes >= 6 ? (long)(ret->result.quotes - 6) / 2 : 0;
-    return r;
+    return read_pages(opt, list, 6, ret);
+}
+
+/* The repositories pre0000000 .. are there already. */
+static int catalog_page(const struct options *opt, struct report *ret)
+{
+    return read_pages(opt, "/v2/_catalog", 2, ret);
 }
 
 static int idle_memory(const struct options *opt, struct report *ret)
@@ -470,6 +489,7 @@ const struct scenario scenarios[] = {
     {"tag-commits", "PUT of distinct manifests, new tags, one repository", 64, 3, OPS_MAX,
      tag_commits},
     {"tags-page", "page of 100 among --tags N", 1, 3, OPS_MAX, tags_page},
+    {"catalog-page", "page of 100 among --tags N repositories", 1, 3, OPS_MAX, catalog_page},
     {"idle-memory", "no load", 1, 0, 1, idle_memory},
     {"idle-connections", "connections held after one request", 1000, 0, OPS_MAX, idle_connections},
     {"pull-storm", "manifest, config and 3 layers of 10 MiB by each client", 64, 0, 128,

@@ -275,7 +275,8 @@ class Tables(unittest.TestCase):
                 table.write(page, text)
             with open(page, encoding="utf-8") as file:
                 got = file.read()
-            self.assertEqual(got, f"# Performance\n\n{table.BEGIN}\nsecond\n{table.END}\n")
+            begin, end = table.markers(table.ALL)
+            self.assertEqual(got, f"# Performance\n\n{begin}\nsecond\n{end}\n")
             with open(page, "w", encoding="utf-8") as file:
                 file.write("no markers")
             self.assertRaises(SystemExit, table.write, page, "text")

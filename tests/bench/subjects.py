@@ -12,6 +12,8 @@ import socket
 import subprocess
 import time
 
+import fill
+
 START_SECONDS_MAX = 20
 STOP_SECONDS_MAX = 20
 LOG_CHARS_MAX = 65536
@@ -128,6 +130,8 @@ class Subject:
 
     synced = True  # False: it answers a push before the data is on disk
 
+    fill = None    # writes many tags and repositories into a root, see fill.py
+
     def __init__(self, name, kind, version, start):
         self.name = name
         self.kind = kind
@@ -156,7 +160,9 @@ def ours(program):
                       root + ".log")
     match = re.search(r"stowage (\S+) commit (\S+)", say([program, "version"]))
     version = f"{match[1]} ({match[2]})" if match else "unknown version"
-    return Subject("stowage", "ours", version, start)
+    subject = Subject("stowage", "ours", version, start)
+    subject.fill = fill.stowage
+    return subject
 
 
 def distribution(name, program):
@@ -167,7 +173,9 @@ def distribution(name, program):
             file.write(DISTRIBUTION_CONFIG.format(root=root, port=port))
         return Server([program, "serve", config], root + ".log", port,
                       env={"OTEL_TRACES_EXPORTER": "none"})
-    return Subject(name, "peer", version_in(say([program, "--version"])), start)
+    subject = Subject(name, "peer", version_in(say([program, "--version"])), start)
+    subject.fill = fill.distribution
+    return subject
 
 
 def olareg(program):
@@ -179,6 +187,7 @@ def olareg(program):
     match = re.search(r"VCSTag:\s*(v\S+)", text)
     subject = Subject("olareg", "peer", match[1] if match else "built from source", start)
     subject.synced = False
+    subject.fill = fill.olareg
     return subject
 
 

@@ -102,6 +102,10 @@ def sets(pairs):
     return f'{{"op":"tags","set":[{rows}],"by":"","req":""}}'
 
 
+def add(name, filled):
+    return f'{{"op":"add","name":"{name}","filled":{"true" if filled else "false"}}}'
+
+
 def marker(root, name):
     stamp = time.strftime("%Y%m%d%H%M", time.gmtime(START_MS / 1000))
     path = pathlib.Path(root) / "changes" / (stamp[:-1] + "0") / name / "_"
@@ -140,10 +144,7 @@ def big_repository(root, name, tags, manifests, referrers):
 
 def catalog(root, names):
     """names: (repository, filled). Without logs of their own: what a listing shows is the catalog's word."""
-    log = Log(root, "catalog", "catalog")
-    log.append_all(
-        f'{{"op":"add","name":"{name}","filled":{"true" if filled else "false"}}}' for name, filled in names
-    )
+    Log(root, "catalog", "catalog").append_all(add(name, filled) for name, filled in names)
 
 
 def main():
