@@ -560,8 +560,10 @@ int blob_link_create(struct blobs *b, struct str repo, const struct digest *d, u
                      struct err_detail *detail)
 {
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
-    int r = link_key(repo, d, u, &key);
+    int r = u > 0 && !mutant("first-link") ? blob_link_create(b, repo, d, 0, detail) : 0;
 
+    if (r == 0)
+        r = link_key(repo, d, u, &key);
     if (r == 0)
         r = create_same(store_of(b), buf_str(&key), STORE_LINK, STR_NONE, detail);
     if (r == 0 || r == -ERR_EXISTS)
@@ -569,11 +571,11 @@ int blob_link_create(struct blobs *b, struct str repo, const struct digest *d, u
     return r == -ERR_EXISTS ? 0 : r;
 }
 
-/* Both creates at once: on a directory they share their waits. A link whose record is not there yet
- * grants nothing (B11), so their order does not matter. What did not go through is left to the
- * single functions, which read back and send again. */
-static bool create_both(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
-                        struct str record, bool *ret_linked)
+/* Record and the link of number 0, both at once: on a directory they share their waits. A link
+ * whose record is not there yet grants nothing (B11), so their order does not matter. What did not
+ * go through is left to the single functions, which read back and send again. */
+static bool create_both(struct blobs *b, struct str repo, const struct digest *d, struct str record,
+                        bool *ret_linked)
 {
     struct buf keys[2] = {BUF_INIT(STORE_KEY_MAX), BUF_INIT(STORE_KEY_MAX)};
     struct store_op ops[2] = {
@@ -583,7 +585,7 @@ static bool create_both(struct blobs *b, struct str repo, const struct digest *d
     bool made = false;
 
     *ret_linked = false;
-    if (record_key(d, BLOB_GENERATION, &keys[0]) == 0 && link_key(repo, d, u, &keys[1]) == 0) {
+    if (record_key(d, BLOB_GENERATION, &keys[0]) == 0 && link_key(repo, d, 0, &keys[1]) == 0) {
         ops[0].key = buf_str(&keys[0]);
         ops[1].key = buf_str(&keys[1]);
         store_run(store_of(b), ops, ARRAY_LEN(ops));
@@ -607,7 +609,7 @@ int blob_create_linked(struct blobs *b, struct str repo, const struct digest *d,
     add_header(&record, bytes.len, STR_NONE);
     info = info_of(bytes.len, BLOB_GENERATION, record.len, STR_NONE);
     buf_add(&record, bytes);
-    if (buf_err(&record) == 0 && create_both(b, repo, d, u, buf_str(&record), &linked))
+    if (buf_err(&record) == 0 && u == 0 && create_both(b, repo, d, buf_str(&record), &linked))
         cache_put(b, d, &info);
     else
         r = blob_create_inline(b, d, bytes, detail);

@@ -84,8 +84,8 @@ int blob_read_at(struct blobs *b, const struct digest *d, const struct blob_info
                  uint64_t offset, size_t len, struct blob_pace *pace, struct buf *out,
                  struct err_detail *detail) must_check;
 
-/* Links. u as in B11. exists = the link key is there and durable (the record's existence is a
- * question to blob_info). */
+/* Links. u as in B11. One of another number than 0 is created after that of 0 (B44). exists = the
+ * link key is there and durable (the record's existence is a question to blob_info). */
 int blob_link_create(struct blobs *b, struct str repo, const struct digest *d, uint64_t u,
                      struct err_detail *detail) must_check;
 /* blob_create_inline and blob_link_create of a small blob (<= BLOB_INLINE_MAX) in one go. */

@@ -116,6 +116,9 @@ static int unknown(struct err_detail *detail)
     return err_set(detail, -ERR_NOTFOUND, "no such upload session");
 }
 
+/* What a hold takes for the session's state. */
+enum knowing { LOOKED_AT, KNOWN_LATELY, TAKEN_FOR_NEW };
+
 /* Is what this node knows of the session so young that its end may be tried on it? Only where a
  * look is a request. */
 static bool known_lately(const struct upload *u)
@@ -124,13 +127,32 @@ static bool known_lately(const struct upload *u)
            !objlog_unsettled(u->log) && clock_boot_ms() - u->validated_ms <= UPLOAD_FRESH_MS;
 }
 
+/* May the session be taken for one without entries? Only one so young that an entry of it, had
+ * there been any, would still stand (B4). */
+static bool taken_for_new(struct upload *u)
+{
+    int64_t now;
+
+    if (!store_is_remote(u->us->store) || u->state != UPLOAD_OPEN || u->pos.seq > 0)
+        return false;
+    if (uploads_now(u->us, &now, NULL) < 0 || now - upload_birth(upload_id(u)) > UPLOAD_IDLE_MS / 2)
+        return false;
+    if (!u->log && upload_log_new(u->us, upload_id(u), &u->log) < 0)
+        return false;
+    if (objlog_unsettled(u->log))
+        return false;
+    u->validated_ms = clock_boot_ms();
+    return true;
+}
+
 /* Brings a taken session up to date; -ERR_NOTFOUND when it may not be used any more. */
-static int refresh(struct upload *u, bool ending, struct err_detail *detail)
+static int refresh(struct upload *u, enum knowing knowing, struct err_detail *detail)
 {
     int64_t now;
     int r;
 
-    u->unlooked = ending && known_lately(u);
+    u->unlooked = (knowing == KNOWN_LATELY && known_lately(u)) ||
+                  (knowing == TAKEN_FOR_NEW && taken_for_new(u));
     if (u->unlooked)
         return 0;
     r = upload_log_look(u, detail);
@@ -147,7 +169,7 @@ static int refresh(struct upload *u, bool ending, struct err_detail *detail)
 }
 
 static int hold(struct uploads *us, struct str repo, struct str identity, struct str id,
-                bool ending, struct upload **ret, struct err_detail *detail)
+                enum knowing knowing, struct upload **ret, struct err_detail *detail)
 {
     struct upload *u;
     int r;
@@ -162,7 +184,7 @@ static int hold(struct uploads *us, struct str repo, struct str identity, struct
         return err_set(detail, r, "the upload session is in use by another request");
     buf_clear(&u->repo);
     buf_add(&u->repo, repo);
-    r = buf_err(&u->repo) < 0 ? -ERR_NOMEM : refresh(u, ending, detail);
+    r = buf_err(&u->repo) < 0 ? -ERR_NOMEM : refresh(u, knowing, detail);
     if (r < 0) {
         upload_table_give(u, false);
         return r == -ERR_BUSY ? -ERR_UNAVAIL : r; /* the store's "busy" is not the session's */
@@ -174,13 +196,19 @@ static int hold(struct uploads *us, struct str repo, struct str identity, struct
 int upload_hold(struct uploads *us, struct str repo, struct str identity, struct str id,
                 struct upload **ret, struct err_detail *detail)
 {
-    return hold(us, repo, identity, id, false, ret, detail);
+    return hold(us, repo, identity, id, LOOKED_AT, ret, detail);
 }
 
 int upload_hold_to_end(struct uploads *us, struct str repo, struct str identity, struct str id,
                        struct upload **ret, struct err_detail *detail)
 {
-    return hold(us, repo, identity, id, true, ret, detail);
+    return hold(us, repo, identity, id, KNOWN_LATELY, ret, detail);
+}
+
+int upload_hold_new(struct uploads *us, struct str repo, struct str identity, struct str id,
+                    struct upload **ret, struct err_detail *detail)
+{
+    return hold(us, repo, identity, id, TAKEN_FOR_NEW, ret, detail);
 }
 
 /* Is there anything the next request could not read from the log, or only at a price? */

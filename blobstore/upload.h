@@ -51,6 +51,14 @@ int upload_hold_to_end(struct uploads *us, struct str repo, struct str identity,
                        struct upload **ret, struct err_detail *detail) must_check;
 void upload_release(struct upload *u); /* bytes written but not saved are dropped */
 
+/* The same for a request whose URL is the one that upload_start's id gave, so that its client has
+ * written nothing yet as far as it knows. On a remote store the session is then taken for empty
+ * unless this node knows better, and not looked at: its first entry is a conditional create, which
+ * tells whether anybody wrote to it meanwhile (upload_save: -ERR_RANGE or -ERR_NOTFOUND), and a
+ * digest that does not fit makes upload_close look. */
+int upload_hold_new(struct uploads *us, struct str repo, struct str identity, struct str id,
+                    struct upload **ret, struct err_detail *detail) must_check;
+
 bool upload_closed(const struct upload *u);
 uint64_t
 upload_offset(const struct upload *u); /* acknowledged bytes plus those written in this hold */

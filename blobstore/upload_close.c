@@ -147,10 +147,23 @@ static int young(struct upload *u, bool made, struct err_detail *detail)
     return err_set(detail, -ERR_NOTFOUND, "the upload session has expired");
 }
 
+/* Has the digest its record? Who has just won the close is the first to roll it forward: where a
+ * look is a request it asks its memory only. Should the record be there all the same, another
+ * session's, then its create says so and the data made for nothing is removed (B9). */
+static int record_there(struct upload *u, bool first, struct err_detail *detail)
+{
+    struct blobs *b = u->us->blobs;
+    struct blob_info info;
+
+    if (!first || !store_is_remote(u->us->store) || u->closed_g != BLOB_GENERATION)
+        return blob_info_at(b, &u->closed_digest, u->closed_g, &info, detail);
+    return blob_info_nowait(b, &u->closed_digest, &info) == 0 ? 0 : -ERR_NOTFOUND;
+}
+
 /* Data and record, unless the digest has a record: its data is then whole, whoever brought it
  * (R67). What this session may have left of its own goes with its sweep (B19). The record is sent
  * within D of a look at the close's age and at the data; else both are looked at again. */
-static int make_record(struct upload *u, struct err_detail *detail)
+static int make_record(struct upload *u, bool won, struct err_detail *detail)
 {
     struct blobs *b = u->us->blobs;
     struct blob_info info;
@@ -162,7 +175,7 @@ static int make_record(struct upload *u, struct err_detail *detail)
 
         if (r < 0)
             return r;
-        r = blob_info_at(b, &u->closed_digest, u->closed_g, &info, detail);
+        r = record_there(u, won && !made, detail);
         if (r != -ERR_NOTFOUND)
             return r;
         r = made ? seen_data(u, detail) : make_data(u, detail);
@@ -178,9 +191,9 @@ static int make_record(struct upload *u, struct err_detail *detail)
     return err_set(detail, -ERR_NOTCOMMITTED, "the store is too slow to finish the upload");
 }
 
-static int finish(struct upload *u, uint64_t link_u, struct err_detail *detail)
+static int finish(struct upload *u, bool won, uint64_t link_u, struct err_detail *detail)
 {
-    int r = make_record(u, detail);
+    int r = make_record(u, won, detail);
 
     if (r == 0)
         r = blob_link_create(u->us->blobs, buf_str(&u->repo), &u->closed_digest, link_u, detail);
@@ -251,13 +264,19 @@ static int win_close(struct upload *u, const struct digest *d, struct err_detail
     return err_set(detail, -ERR_NOTFOUND, "the upload session has ended");
 }
 
-/* Of a session held without a look, what another node did since. */
+/* Of a session held without a look, what another node did since. Bytes written in this hold were
+ * then taken for others than they are. */
 static int look_and_close(struct upload *u, const struct digest *d, uint64_t link_u,
                           struct err_detail *detail)
 {
-    int r = upload_log_look(u, detail);
+    bool wrote = u->size > u->saved;
+    int r;
 
+    u->changed = false;
+    r = upload_log_look(u, detail);
     assert(!u->unlooked || r < 0);
+    if (r == 0 && wrote && u->changed && u->state == UPLOAD_OPEN)
+        r = err_set(detail, -ERR_RANGE, "the upload went on elsewhere");
     return r < 0 ? r : upload_close(u, d, link_u, detail);
 }
 
@@ -273,7 +292,7 @@ int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
     if (u->state == UPLOAD_CLOSED && mutant("close-no-g")) /* another view of what is condemned */
         u->closed_g = CLOSE_GENERATION + 1;
     if (u->state == UPLOAD_CLOSED && digest_eq(&u->closed_digest, d))
-        return finish(u, link_u, detail);
+        return finish(u, false, link_u, detail);
     if (u->state != UPLOAD_OPEN)
         return err_set(detail, -ERR_NOTFOUND, "the upload session has ended");
     r = digest_of_all(u, d->alg, &actual, detail);
@@ -295,5 +314,5 @@ int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
     }
     if (r < 0 && !(u->state == UPLOAD_CLOSED && digest_eq(&u->closed_digest, d)))
         return r;
-    return finish(u, link_u, detail); /* whoever won: it is the same close */
+    return finish(u, r == 0, link_u, detail); /* whoever won: it is the same close */
 }

@@ -285,8 +285,10 @@ int upload_log_append(struct upload *u, struct str ops, struct str payload,
                 return -ERR_EXISTS;
         }
         r = objlog_append(u->log, &u->pos, ops, payload, u->validated_ms, NULL, detail);
-        if (r == 0) /* the log ended there: as good as a look */
+        if (r == 0) { /* the log ended there: as good as a look */
             u->validated_ms = sent_ms;
+            u->unlooked = false;
+        }
         if (r != -ERR_EXISTS)
             return r;
         start = clock_boot_ms();

@@ -47,6 +47,7 @@ struct change {
     struct replica_op op; /* first: the replica knows this one */
     struct said said;
     struct pins pins; /* what the judge asks for */
+    bool was;         /* it was said already */
 };
 
 static int encode_op(const struct said *s, struct buf *out)
@@ -275,6 +276,7 @@ static enum replica_verdict judge(void *self, struct replica_op *op)
                             (have.seq == s->seq && have.filled == s->filled));
 
     op->result = 0;
+    ((struct change *)op)->was = known;
     if (e < 0 && e != -ERR_NOTFOUND)
         op->result = -ERR_AGAIN; /* not at hand: the caller looks again */
     else if (e < 0 && s->word != WORD_ADD)
@@ -447,7 +449,7 @@ static int known_row(struct catalog *c, struct str name, struct said_row *ret)
     return -ERR_UNAVAIL;
 }
 
-static int commit(struct catalog *c, const struct said *s, int64_t deadline_ms,
+static int commit(struct catalog *c, const struct said *s, int64_t deadline_ms, bool *ret_was,
                   struct err_detail *detail)
 {
     struct buf text auto_buf = BUF_INIT(OP_MAX);
@@ -469,6 +471,8 @@ static int commit(struct catalog *c, const struct said *s, int64_t deadline_ms,
             e = -ERR_NOTCOMMITTED;
     } while (e == -ERR_AGAIN);
     pins_done(&change.pins);
+    if (ret_was)
+        *ret_was = change.was;
     return e < 0 ? err_set(detail, e, "catalog: %s", change.op.detail.text) : 0;
 }
 
@@ -479,19 +483,34 @@ static int64_t from_now(void)
 
 int catalog_add(struct catalog *c, struct str name, bool filled, struct err_detail *detail)
 {
-    return catalog_add_until(c, name, filled, from_now(), detail);
+    bool was;
+
+    return catalog_add_until(c, name, filled, from_now(), &was, detail);
 }
 
 int catalog_add_until(struct catalog *c, struct str name, bool filled, int64_t deadline_ms,
-                      struct err_detail *detail)
+                      bool *ret_was, struct err_detail *detail)
 {
     struct said s = {.word = WORD_ADD, .name = name, .filled = filled};
     struct said_row row;
 
     /* A name that is there stays there: memory is enough to say so. */
-    if (is_open(c) && known_row(c, name, &row) == 0)
-        return 0;
-    return commit(c, &s, deadline_ms, detail);
+    *ret_was = is_open(c) && known_row(c, name, &row) == 0;
+    return *ret_was ? 0 : commit(c, &s, deadline_ms, ret_was, detail);
+}
+
+bool catalog_unheard(struct catalog *c, struct str name)
+{
+    struct said_row row;
+    int e = 0;
+
+    if (!is_open(c))
+        return false;
+    replica_lock(c->replica);
+    if (!c->layers.closed)
+        e = get_row(&c->layers, name, &row, NULL);
+    replica_unlock(c->replica);
+    return e == -ERR_NOTFOUND;
 }
 
 static int mark(struct catalog *c, struct str name, bool filled, uint64_t seq, int64_t deadline_ms,
@@ -500,7 +519,7 @@ static int mark(struct catalog *c, struct str name, bool filled, uint64_t seq, i
     struct said s = {
         .word = filled ? WORD_FILLED : WORD_EMPTY, .name = name, .filled = filled, .seq = seq};
 
-    return commit(c, &s, deadline_ms, detail);
+    return commit(c, &s, deadline_ms, NULL, detail);
 }
 
 int catalog_mark(struct catalog *c, struct str name, bool filled, uint64_t seq,
@@ -522,6 +541,7 @@ int catalog_agree(struct catalog *c, struct str name, const struct catalog_state
 {
     struct err_detail detail = {{0}};
     struct said_row row;
+    bool was;
     int e;
 
     if (is_open(c) && agrees(c, name, is))
@@ -532,7 +552,7 @@ int catalog_agree(struct catalog *c, struct str name, const struct catalog_state
     if (e == 0)
         e = known_row(c, name, &row);
     if (e == -ERR_NOTFOUND)
-        e = catalog_add_until(c, name, is->filled, deadline_ms, &detail);
+        e = catalog_add_until(c, name, is->filled, deadline_ms, &was, &detail);
     else if (e == 0)
         e = mark(c, name, is->filled, is->seq, deadline_ms, &detail);
     if (e < 0)

@@ -18,8 +18,11 @@ struct catalog *repos_catalog(const struct repos *rs);
  */
 int catalog_add(struct catalog *c, struct str name, bool filled,
                 struct err_detail *detail) must_check;
+/* The same, with an answer by clock_boot_ms; *ret_was: it stood there already. */
 int catalog_add_until(struct catalog *c, struct str name, bool filled, int64_t deadline_ms,
-                      struct err_detail *detail) must_check; /* answers by clock_boot_ms */
+                      bool *ret_was, struct err_detail *detail) must_check;
+/* nowait: has it, as far as this node knows, never heard of the name? */
+bool catalog_unheard(struct catalog *c, struct str name);
 /* The repository became empty or filled with its entry seq; the greatest seq wins. */
 int catalog_mark(struct catalog *c, struct str name, bool filled, uint64_t seq,
                  struct err_detail *detail) must_check;

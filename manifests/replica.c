@@ -384,12 +384,25 @@ bool replica_recent(const struct replica *r, int64_t ms)
     return at >= 0 && clock_boot_ms() - at / NS_PER_MS <= ms;
 }
 
-bool replica_newer(struct replica *r, int64_t ns)
+static bool is_sound(struct replica *r)
 {
     bool sound;
 
     mutex_lock(&r->mu);
     sound = r->refused == 0 && !r->stuck && !replica_lost(r);
     mutex_unlock(&r->mu);
-    return sound && atomic_load_explicit(&r->confirmed_ns, memory_order_relaxed) > ns;
+    return sound;
+}
+
+bool replica_head_lately(struct replica *r, int64_t ms, int64_t *ret_ms)
+{
+    int64_t at = atomic_load_explicit(&r->confirmed_ns, memory_order_relaxed);
+
+    *ret_ms = at / NS_PER_MS;
+    return at >= 0 && clock_boot_ms() - *ret_ms <= ms && is_sound(r);
+}
+
+bool replica_newer(struct replica *r, int64_t ns)
+{
+    return is_sound(r) && atomic_load_explicit(&r->confirmed_ns, memory_order_relaxed) > ns;
 }

@@ -77,6 +77,11 @@ void replica_freep(struct replica **r);
 /* Reads the log to its end; before anything else, by one thread; again only after a failure.
  * -ERR_VERSION; a damaged log opens read-only. */
 int replica_open(struct replica *r, struct err_detail *detail) must_check;
+/* The same for a log that its owner has heard nothing of: if it has no entry, that is all that is
+ * asked. Whether it has lost entries (B25) is then to be asked before the first one is created. */
+int replica_open_unheard(struct replica *r, struct err_detail *detail) must_check;
+/* Holder. -ERR_READONLY: it has, and the alarm is raised. */
+int replica_check_unheard(struct replica *r, struct err_detail *detail) must_check;
 /* Instead: the log as it was just after entry seq, which exists (0: before the first). The replica
  * stays there: refreshing it asks nobody, and nothing is committed. -ERR_CORRUPT: an entry up to
  * there is missing or damaged. */
@@ -109,6 +114,10 @@ bool replica_recent(const struct replica *r, int64_t ms);
 /* Was the head looked at by a look that began after this moment (clock_boot_ns)? So who notes the
  * time, gets a replica and finds it opened by that very call needs no second look. */
 bool replica_newer(struct replica *r, int64_t ns);
+
+/* Was the state found to be the head by a look that began not longer ago than ms? *ret_ms: then
+ * (clock_boot_ms). For a change whose create will tell whether it still is. */
+bool replica_head_lately(struct replica *r, int64_t ms, int64_t *ret_ms);
 
 size_t replica_bytes(const struct replica *r); /* memory, any time */
 int replica_writable(struct replica *r,

@@ -32,6 +32,7 @@ struct replica {
     struct mutex mu; /* guards everything below and the owner's state */
     struct objlog_pos pos;
     bool readonly; /* entries are lost or damaged: no commits */
+    bool unheard;  /* the holder's: opened without a look at the hint, being empty */
     bool stuck;    /* the next entry is damaged: nothing more will be applied */
     int refused;   /* 0, or the error that everything answers (-ERR_VERSION, -ERR_NOMEM) */
     struct err_detail why;

@@ -311,6 +311,32 @@ int replica_open(struct replica *r, struct err_detail *detail)
     return e;
 }
 
+int replica_open_unheard(struct replica *r, struct err_detail *detail)
+{
+    int64_t begun_ns = clock_boot_ns();
+
+    if (!objlog_ends_by(r->log, 0))
+        return replica_open(r, detail);
+    r->unheard = true;
+    atomic_store_explicit(&r->confirmed_ns, begun_ns, memory_order_relaxed);
+    return 0;
+}
+
+int replica_check_unheard(struct replica *r, struct err_detail *detail)
+{
+    struct hint hint;
+    int e = r->unheard && r->pos.seq == 0 ? read_hint(r, &hint, detail) : 1;
+
+    if (e != 0)
+        return e < 0 ? e : 0;
+    r->unheard = false;
+    if (hint.head == 0 && hint.checkpoint == 0)
+        return 0;
+    replica_set_readonly(r, "log.lost", hint.head > hint.checkpoint ? hint.head : hint.checkpoint);
+    return err_set(detail, -ERR_READONLY, "the log of " STR_FMT " has lost entries",
+                   STR_ARG(str_head(r->name_str, 128)));
+}
+
 /* ---- again */
 
 bool replica_lost(const struct replica *r)

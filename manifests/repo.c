@@ -342,13 +342,16 @@ void repo_tell_catalog(struct repo *r, int64_t deadline_ms)
 
 static int open_repo(struct repo *r, struct err_detail *detail)
 {
+    bool remote = store_is_remote(node_store(blobs_node(r->owner->blobs)));
     int e;
 
     if (r->past)
         return replica_open_at(r->replica, r->at, detail);
+    if (remote && catalog_unheard(r->owner->catalog, r->name_str))
+        return replica_open_unheard(r->replica, detail);
     e = replica_open(r->replica, detail);
     /* Several requests on a remote store: there the next change tells it. */
-    if (e == 0 && !store_is_remote(node_store(blobs_node(r->owner->blobs))))
+    if (e == 0 && !remote)
         repo_tell_catalog(r, clock_boot_ms() + OBJLOG_DECIDE_MS); /* what its writer left undone */
     return e;
 }

@@ -151,6 +151,10 @@ int repo_link_u(struct repo *r, const struct digest *d, uint64_t *ret) must_chec
  * before. nowait: also -ERR_AGAIN. */
 int repo_blob(struct repo *r, const struct digest *d, struct blob_info *ret,
               struct err_detail *detail) must_check;
+/* On a remote store, before and instead of all else: true when the digest certainly is not readable
+ * in that repository, whatever its log says, since its first link is not there (B44). Asked only
+ * when this node knows nothing of it; false: ask as above. */
+bool repo_blob_never(struct repos *rs, struct str name, const struct digest *d);
 int repo_blob_nowait(struct repo *r, const struct digest *d, struct blob_info *ret) must_check;
 
 /* ---- Commits. by: identity, req: request id; both go into the entry. Each validates on a state

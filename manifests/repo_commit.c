@@ -7,9 +7,10 @@
 #include "base/mutant.h"
 #include "manifests/repo_internal.h"
 
-#define LOCKED_REFS  64  /* refs looked up under one hold of the lock, with their blocks held */
-#define REF_TEXT_MAX 192 /* of one in an entry */
-#define PINNED_REFS  256 /* of a manifest that is there already, while it is compared */
+#define GUESS_MS     2000 /* a state looked at within this is mostly still the head */
+#define LOCKED_REFS  64   /* refs looked up under one hold of the lock, with their blocks held */
+#define REF_TEXT_MAX 192  /* of one in an entry */
+#define PINNED_REFS  256  /* of a manifest that is there already, while it is compared */
 
 /* ---- sending */
 
@@ -33,6 +34,20 @@ static int look(struct repo *r, struct repo_change *c, struct err_detail *detail
     c->seen = replica_seq(r->replica);
     replica_unlock(r->replica);
     return 0;
+}
+
+/* The state as it was looked at a moment ago, for a change that will be an entry: its create tells
+ * whether another came in between, and is then judged like any that lost. Refusals and "nothing to
+ * do" need a look (weigh). */
+static bool guess(struct repo *r, struct repo_change *c)
+{
+    if (!store_is_remote(node_store(blobs_node(repos_blobs(r->owner)))))
+        return false;
+    repo_asking_done(&c->asking);
+    replica_lock(r->replica);
+    c->seen = replica_seq(r->replica);
+    replica_unlock(r->replica);
+    return replica_head_lately(r->replica, GUESS_MS, &c->op.validated_ms);
 }
 
 /* Do refs and annotations of a put certainly stand in the entry (B15)? */
@@ -466,13 +481,22 @@ static int send_put(struct repo *r, struct repo_change *c, const struct repo_who
     return send(r, c, &op, detail);
 }
 
-static int try_put(struct repo *r, struct repo_change *c, const struct repo_who *who,
-                   struct buf *ret_missing, struct err_detail *detail)
+static int look_and_validate(struct repo *r, struct repo_change *c, struct buf *ret_missing,
+                             struct err_detail *detail)
 {
     int e = look(r, c, detail);
 
-    if (e == 0)
-        e = validate_put(r, c, ret_missing, detail);
+    buf_clear(ret_missing);
+    return e < 0 ? e : validate_put(r, c, ret_missing, detail);
+}
+
+static int try_put(struct repo *r, struct repo_change *c, bool first, const struct repo_who *who,
+                   struct buf *ret_missing, struct err_detail *detail)
+{
+    int e = first && guess(r, c) ? validate_put(r, c, ret_missing, detail) : 1;
+
+    if (e != 0)
+        e = look_and_validate(r, c, ret_missing, detail);
     if (e != 0)
         return e < 0 ? e : 0;
     e = replica_writable(r->replica, detail);
@@ -493,16 +517,15 @@ int repo_put(struct repo *r, const struct repo_put *put, const struct repo_who *
     struct repo_change c = {
         .kind = CHANGE_PUT, .digest = put->digest, .put = put, .refusal = put->refusal};
     size_t refs = put->manifest->ref_count;
-    int e;
+    int e = 0;
 
     assert(r && who && ret_missing && put->tag_count <= REPO_TAGS_PUT_MAX);
     c.refs = calloc(refs ? refs : 1, sizeof(*c.refs));
     if (!c.refs)
         return -ERR_NOMEM;
     begin(&c, who);
-    do {
-        e = try_put(r, &c, who, ret_missing, detail);
-    } while (e == -ERR_AGAIN);
+    for (bool first = true; first || e == -ERR_AGAIN; first = false)
+        e = try_put(r, &c, first, who, ret_missing, detail);
     repo_asking_done(&c.asking);
     free(c.refs);
     return e;
@@ -642,8 +665,9 @@ int repo_unlink_blob(struct repo *r, const struct digest *d, const struct repo_w
         e = try_unlink(r, &c, who, detail);
     } while (e == -ERR_AGAIN);
     repo_asking_done(&c.asking);
-    /* Of the old link nothing depends any more (B12). */
-    if (e == 0 && blob_link_remove(repos_blobs(r->owner), r->name_str, d, ref.u, NULL) < 0)
+    /* Of the old link nothing depends any more (B12); but that of 0 stays (B44). */
+    if (e == 0 && (ref.u > 0 || mutant("first-link")) &&
+        blob_link_remove(repos_blobs(r->owner), r->name_str, d, ref.u, NULL) < 0)
         return 0;
     return e;
 }

@@ -236,11 +236,14 @@ static int mark_changes(struct repo *r, uint64_t seq, struct err_detail *detail)
 static int before(void *self, uint64_t seq, int64_t deadline_ms, struct err_detail *detail)
 {
     struct repo *r = self;
+    bool was = false;
     int e = 0;
 
     if (seq == 1 && !mutant("add-after")) /* B20 */
         e = catalog_add_until(repos_catalog(r->owner), r->name_str, r->batch.puts, deadline_ms,
-                              detail);
+                              &was, detail);
+    if (e == 0 && was) /* heard of, while it was opened as if nobody had */
+        e = replica_check_unheard(r->replica, detail);
     /* Undecided there is certainly not committed here. */
     if (e == -ERR_UNKNOWN)
         e = -ERR_NOTCOMMITTED;

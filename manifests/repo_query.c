@@ -582,3 +582,20 @@ int repo_blob_nowait(struct repo *r, const struct digest *d, struct blob_info *r
     }
     return e < 0 ? e : blob_info_nowait(b, d, ret);
 }
+
+/* What makes a digest a member is a link, or a ref of a manifest that was put while it was one: so
+ * the first link stands before all of that. */
+bool repo_blob_never(struct repos *rs, struct str name, const struct digest *d)
+{
+    struct blobs *b = repos_blobs(rs);
+    struct repo *r auto_repo = NULL;
+    bool readable;
+    uint64_t u;
+
+    if (!store_is_remote(node_store(blobs_node(b))))
+        return false;
+    r = repo_cached(rs, name);
+    if (r && (try_blob(r, d, &readable, &u) < 0 || readable || u > 0))
+        return false;
+    return blob_link_exists(b, name, d, 0, NULL) == -ERR_NOTFOUND;
+}

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include "base/fd.h"
+#include "manifests/moment.h"
 #include "registry/answers.h"
 #include "registry/api.h"
 #include "registry/api_common.h"
@@ -248,6 +249,15 @@ static int find_blob(struct req *r, struct repo *repo, const struct digest *d, e
                               : repo_blob(repo, d, ret, req_detail(r));
 }
 
+/* Docker asks for each blob before it pushes it. */
+static bool never_there(struct req *r, const struct digest *d, enum waiting waiting)
+{
+    struct moment m;
+
+    return waiting == MAY_WAIT && req_is_head(r) && api_moment(r, &m) == 0 &&
+           repo_blob_never(req_app(r)->repos, req_target(r)->name, d);
+}
+
 static int blob_get(struct req *r, enum waiting waiting)
 {
     struct repo *repo auto_repo = NULL;
@@ -256,6 +266,8 @@ static int blob_get(struct req *r, enum waiting waiting)
     bool strict = true;
     int e = api_path_digest(r, &d);
 
+    if (e == 0 && never_there(r, &d, waiting))
+        e = -ERR_NOTFOUND;
     if (e == 0)
         e = api_read_repo(r, waiting, &repo, &strict);
     if (e == 0)

@@ -13,6 +13,7 @@
 #define HELD_WAIT_MS                                                                               \
     2000 /* a session held by a request whose client just vanished is free again within this */
 #define HELD_POLL_MS    20
+#define BEGUN           "begun"
 #define MOUNT_TRIES_MAX 16 /* repositories looked at for a mount without `from` */
 #define MOUNT_REFUSED_MAX                                                                          \
     4096 /* repositories passed over because the caller may not pull from them */
@@ -22,6 +23,7 @@ struct transfer {
     struct digest digest; /* PUT, monolithic POST */
     bool has_digest;
     bool has_range;
+    bool closes;       /* a PUT */
     bool ends;         /* a PUT that brings no bytes */
     uint64_t start;    /* offset at the beginning */
     uint64_t expected; /* bytes by Content-Range */
@@ -47,10 +49,15 @@ static struct transfer *transfer_new(struct req *r)
 }
 
 /* ---- Answers. */
+
+/* On a remote store the URL says that something was written, so that one which does not is known to
+ * begin (upload_hold_new). Nothing else is read from it: old URLs stay usable (R56). */
 static void add_session_headers(struct req *r, struct str id, uint64_t offset)
 {
-    req_add_headerf(r, "Location", "%s/v2/" STR_FMT "/blobs/uploads/" STR_FMT, req_app(r)->url_base,
-                    STR_ARG(req_target(r)->name), STR_ARG(id));
+    const char *state = offset > 0 && store_is_remote(req_app(r)->store) ? "?" BEGUN "=1" : "";
+
+    req_add_headerf(r, "Location", "%s/v2/" STR_FMT "/blobs/uploads/" STR_FMT "%s",
+                    req_app(r)->url_base, STR_ARG(req_target(r)->name), STR_ARG(id), state);
     req_add_headerf(r, "Range", "0-%llu", (unsigned long long)(offset ? offset - 1 : 0)); /* R58 */
     req_add_header(r, "Docker-Upload-UUID", id);
 }
@@ -73,10 +80,11 @@ static int reply_created(struct req *r, const struct digest *d)
 }
 
 /* ---- Holding a session. */
-static int hold(struct req *r, bool ending, struct upload **ret, bool *ret_waited)
+typedef int (*hold_fn)(struct uploads *us, struct str repo, struct str identity, struct str id,
+                       struct upload **ret, struct err_detail *detail);
+
+static int hold(struct req *r, hold_fn take, struct upload **ret, bool *ret_waited)
 {
-    int (*take)(struct uploads *, struct str, struct str, struct str, struct upload **,
-                struct err_detail *) = ending ? upload_hold_to_end : upload_hold;
     int64_t until = clock_boot_ms() + HELD_WAIT_MS;
     int e;
 
@@ -101,6 +109,22 @@ static int refuse_range(struct req *r, struct transfer *t, const char *why)
     return err_set(req_detail(r), -ERR_RANGE, "%s", why);
 }
 
+/* How much must be known of the session before the chunk's place can be told. The end of a small
+ * session has no entry that would find out: a PUT that brings bytes looks. */
+static hold_fn how_to_hold(struct req *r, const struct transfer *t, struct str range)
+{
+    struct buf text auto_buf = BUF_INIT(QUERY_VALUE_MAX);
+    uint64_t first = 0, last = 0;
+
+    if (t->ends && range.len == 0)
+        return upload_hold_to_end;
+    if (t->closes || req_query(r, BEGUN, 0, false, &text) != -ERR_NOTFOUND)
+        return upload_hold;
+    if (range.len > 0 && (!content_range_parse(range, &first, &last) || first > 0))
+        return upload_hold;
+    return upload_hold_new;
+}
+
 /* Begin of PATCH and PUT: the session is held and the chunk's place is right, or nothing changes.
  */
 static int begin_chunk(struct req *r, struct transfer *t)
@@ -108,7 +132,7 @@ static int begin_chunk(struct req *r, struct transfer *t)
     struct str range = req_header(r, "Content-Range");
     uint64_t first = 0, last = 0;
     bool waited;
-    int e = hold(r, t->ends && range.len == 0, &t->upload, &waited);
+    int e = hold(r, how_to_hold(r, t, range), &t->upload, &waited);
 
     if (e < 0) {
         transfer_free(r);
@@ -303,8 +327,8 @@ int api_upload_post_begin(struct req *r)
         t->has_digest = true;
         upload_start(req_app(r)->uploads, req_target(r)->name, str_of(req_identity(r)->name),
                      t->digest.alg, id);
-        e = upload_hold(req_app(r)->uploads, req_target(r)->name, str_of(req_identity(r)->name),
-                        str_of(id), &t->upload, req_detail(r));
+        e = upload_hold_new(req_app(r)->uploads, req_target(r)->name, str_of(req_identity(r)->name),
+                            str_of(id), &t->upload, req_detail(r));
     }
     if (e < 0)
         transfer_free(r);
@@ -375,6 +399,7 @@ int api_upload_put_begin(struct req *r)
     if (!t)
         return -ERR_NOMEM;
     t->digest = d;
+    t->closes = true;
     t->ends = req_content_length(r) == 0;
     return begin_chunk(r, t);
 }
@@ -398,7 +423,7 @@ int api_upload_get(struct req *r)
 {
     struct upload *u;
     bool waited;
-    int e = hold(r, false, &u, &waited);
+    int e = hold(r, upload_hold, &u, &waited);
 
     if (e < 0)
         return e;
@@ -411,7 +436,7 @@ int api_upload_delete(struct req *r)
 {
     struct upload *u;
     bool waited;
-    int e = hold(r, false, &u, &waited);
+    int e = hold(r, upload_hold, &u, &waited);
 
     if (e < 0)
         return e;

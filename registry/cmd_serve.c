@@ -70,6 +70,9 @@ static int serve(struct app *app, const struct config *config, const sigset_t *s
     struct webhooks *webhooks = NULL;
     int e = webhooks_start(app, config->webhooks, &webhooks, why);
 
+    /* Else the first push to a new repository opens it. A failure is told to whoever meets it. */
+    if (e == 0 && store_is_remote(app->store))
+        (void)!catalog_refresh(repos_catalog(app->repos), NULL);
     if (e == 0)
         e = http_start(app, &settings, say_listening, NULL, &http, why);
     if (e == 0)

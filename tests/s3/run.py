@@ -247,6 +247,37 @@ def two_nodes_close_one_session_at_once(w, stack):
         want(len(stored) == 1, f"{len(stored)} data objects")
 
 
+@case
+def what_is_not_asked_is_current_all_the_same(w, stack):
+    """B44, and sessions begun by their URL: deleted and pushed again, on nodes that saw all of it, some of
+    it, and nothing; a session that another node ended or wrote to."""
+    prefix = w.prefix()
+    a, b = (w.node(prefix, endpoint=w.gateway.endpoints[i], stack=stack) for i in (0, 1))
+    data = os.urandom(3000)
+    target = f"/v2/a/b/blobs/{digest(data)}"
+    want(b.req("HEAD", target)[0] == 404, "before the push")
+    for turn in range(3):
+        a.blob("a/b", data)
+        fresh = w.node(prefix, stack=stack)
+        for node in (b, fresh, a):
+            want(node.req("HEAD", target)[0] == 200, f"turn {turn}: pushed and not found")
+        fresh.ok("DELETE", target, 202)
+        for node in (b, w.node(prefix, stack=stack), a, fresh):
+            want(node.req("HEAD", target)[0] == 404, f"turn {turn}: deleted and found")
+    first = a.ok("POST", "/v2/a/b/blobs/uploads/", 202)[0]["Location"]
+    where = a.ok("PATCH", first, 202, data[:1000])[0]["Location"]
+    status, heads, _ = b.req("PATCH", first, data[1000:])
+    want(status == 416 and heads["Range"] == "0-999", f"the first URL again: {status}")
+    where = b.ok("PATCH", where, 202, data[1000:])[0]["Location"]
+    sep = "&" if "?" in where else "?"
+    a.ok("PUT", f"{where}{sep}digest={digest(data)}", 201)
+    want(b.ok("GET", target, 200)[1] == data, "other bytes")
+    first = a.ok("POST", "/v2/a/b/blobs/uploads/", 202)[0]["Location"]
+    a.ok("DELETE", first, 204)
+    b.ok("PATCH", first, 404, data)
+    b.ok("PUT", f"{first}?digest={digest(data)}", 404, data)
+
+
 # ---- redirects
 
 
@@ -445,7 +476,7 @@ def sort_requests(log):
 
 @case
 def requests_per_operation(w, stack):
-    """The bounds that docs/operations.md gives; 20 ms more for each request in the rows of time."""
+    """The bounds that docs/object-store.md gives; 20 ms more for each request in the rows of time."""
     p = stack.enter_context(proxy_mod.Proxy(w.gateway.endpoints[0]))
     prefix = w.prefix()
     node = w.node(prefix, "--redirect-off", endpoint=p.url, stack=stack)
@@ -454,7 +485,11 @@ def requests_per_operation(w, stack):
     p.take()
 
     def row(what, most_all, most_writes):
-        got = sort_requests(p.take())
+        log = p.take()
+        # Near the end of ten minutes an entry has the marker of the next ones, too.
+        second = max(0, sum("/changes/" in one[1] for one in log) - what.startswith("fresh"))
+        got = sort_requests(log)
+        most_all, most_writes = most_all + second, most_writes + second
         rows.append(f"{what:28} {got[0]:4} of {most_all:3} {got[1]:4} of {most_writes:3}")
         if got[0] > most_all or got[1] > most_writes:
             bad.append(what)
@@ -509,8 +544,8 @@ def requests_per_operation(w, stack):
 
 # all, writes and lists
 BUDGET = {
-    "push": (57, 30), "again": (5, 0), "tag": (7, 2), "head": (1, 0), "blob of 4 KiB": (5, 3),
-    "blob of 1 MiB": (8, 5), "blob of 20 MiB": (12, 9), "pull, cold": (16, 0),
+    "push": (42, 29), "again": (5, 0), "tag": (6, 1), "head": (1, 0), "blob of 4 KiB": (4, 3),
+    "blob of 1 MiB": (6, 5), "blob of 20 MiB": (10, 9), "pull, cold": (15, 0),
     "pull, warm": (8, 0),
 }
 

@@ -154,20 +154,46 @@ static void name_read(struct buf *out, const struct proc *p, struct str key)
     buf_add(out, key);
 }
 
+/* A number read as free says where the log ends only when the one before stands. */
+static bool after_the_end(const struct log_key *log)
+{
+    struct buf before auto_buf = BUF_INIT(STORE_KEY_MAX);
+
+    if (log->seq == 1)
+        return false;
+    keys_log_entry(&before, log->prefix, log->deep, log->seq - 1);
+    return !recall(seen.ticks, buf_str(&before));
+}
+
 void audit_absent(const struct proc *p, struct str key)
 {
+    struct log_key log;
     struct buf name auto_buf = BUF_INIT(STORE_KEY_MAX + SCHED_NAME_MAX);
     int64_t now = sched_now_us();
 
-    if (!audit_is_entry(key))
+    if (!audit_log_key(key, &log) || after_the_end(&log))
         return;
     name_read(&name, p, key);
     remember(seen.absent, buf_str(&name), str_make(&now, sizeof(now)));
 }
 
+/* The first entry of a session that is so young that no entry of it can have been removed. */
+static bool begins_session(struct str key)
+{
+    struct str id = str_skip(key, sizeof("uploads/") - 1);
+    int64_t now = SCHED_EPOCH_MS + sched_now_us() / MS + sched_store_skew_ms, birth = 0;
+    char number[] = "/00000000000000000001";
+
+    if (!str_starts(key, STR("uploads/")) || !str_ends(key, str_of(number)))
+        return false;
+    for (size_t i = 0; i < KEYS_SESSION_BIRTH; i++)
+        birth = birth * 16 + (id.at[i] <= '9' ? id.at[i] - '0' : id.at[i] - 'a' + 10);
+    return now - birth < UPLOAD_IDLE_MS;
+}
+
 /* What depends on the state leaves within D of a look at it, and none is younger than the last look
- * that found the number free. Empty entries and the catalog's depend on
- * nothing, an end by age on another look. */
+ * that found the number free; but who begins a session need not look. Empty entries and the
+ * catalog's depend on nothing, an end by age on another look. */
 static void looked_lately(const struct proc *p, struct str key, struct str bytes)
 {
     struct buf name auto_buf = BUF_INIT(STORE_KEY_MAX + SCHED_NAME_MAX);
@@ -176,7 +202,7 @@ static void looked_lately(const struct proc *p, struct str key, struct str bytes
 
     name_read(&name, p, key);
     last = recall(seen.absent, buf_str(&name));
-    if (!last || str_starts(key, STR(KEYS_CATALOG)) ||
+    if (!last || begins_session(key) || str_starts(key, STR(KEYS_CATALOG)) ||
         memmem(bytes.at, bytes.len, "\"ops\":[]", 8) ||
         memmem(bytes.at, bytes.len, "\"op\":\"expire\"", 13))
         return;

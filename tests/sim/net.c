@@ -663,28 +663,18 @@ static int link_stream_list(struct store *s, store_list_fn fn, void *arg, struct
 }
 
 /* Many at once, one after the other: the scheduler mixes them with those of others. */
-static const struct store_ops link_ops = {
-    .free = link_free,
-    .get = link_get,
-    .head = link_head,
-    .probe = link_probe,
-    .create = link_create,
-    .put = link_put,
-    .remove = link_remove,
-    .list = link_list,
-    .now = link_now,
-    .open = link_open,
-    .stream_open = link_stream_open,
-    .stream_write = link_stream_write,
-    .stream_size = link_stream_size,
-    .stream_save = link_stream_save,
-    .stream_resume = link_stream_resume,
-    .stream_read = link_stream_read,
-    .stream_commit = link_stream_commit,
-    .stream_close = link_stream_close,
-    .stream_sweep = link_stream_sweep,
+#define LINK_OPS                                                                                   \
+    .free = link_free, .get = link_get, .head = link_head, .probe = link_probe,                    \
+    .create = link_create, .put = link_put, .remove = link_remove, .list = link_list,              \
+    .now = link_now, .open = link_open, .stream_open = link_stream_open,                           \
+    .stream_write = link_stream_write, .stream_size = link_stream_size,                            \
+    .stream_save = link_stream_save, .stream_resume = link_stream_resume,                          \
+    .stream_read = link_stream_read, .stream_commit = link_stream_commit,                          \
+    .stream_close = link_stream_close, .stream_sweep = link_stream_sweep,                          \
     .stream_list = link_stream_list,
-};
+
+static const struct store_ops link_ops = {LINK_OPS};
+static const struct store_ops remote_ops = {.remote = true, LINK_OPS};
 
 /* ---- life */
 
@@ -694,7 +684,7 @@ int net_open(struct proc *p, void (*die)(struct proc *p), struct store **ret)
 
     if (!l)
         return -ERR_NOMEM;
-    *l = (struct link){{&link_ops}, p, die};
+    *l = (struct link){{net.settings.remote ? &remote_ops : &link_ops}, p, die};
     *ret = &l->store;
     return 0;
 }

@@ -276,8 +276,14 @@ void request_read(struct request *rq)
     struct err_detail why = {{0}};
     bool more;
     int e;
-    struct repo *r auto_repo = fresh_repo(rq, rq->repo, &e, &why);
+    struct repo *r auto_repo = NULL;
 
+    if (rq->op->kind == OP_GET_BLOB && !rq->site->proc.dead &&
+        repo_blob_never(rq->site->repos, world_repo(rq->repo), world_blob(rq->op->blob))) {
+        rq->result = 0; /* value is 0: not there */
+        return;
+    }
+    r = fresh_repo(rq, rq->repo, &e, &why);
     if (e == 0 && rq->op->kind == OP_GET_BLOB)
         e = get_blob(rq, r, &why);
     else if (e == 0 && rq->op->kind == OP_LIST)
@@ -333,6 +339,22 @@ static void note_gone(struct session *s)
         s->dead_at = hist_tick();
 }
 
+/* As the registry holds it for a URL that tells of nothing written; what became of the session
+ * shows when it is saved. */
+static int hold_new(struct request *rq, struct upload **ret, struct err_detail *why)
+{
+    int e = upload_hold_new(rq->site->uploads, world_repo(rq->session->repo), IDENTITY,
+                            str_of(rq->session->id), ret, why);
+
+    if (e == 0 && rq->site->proc.dead) {
+        upload_release(*ret);
+        return -ERR_UNAVAIL;
+    }
+    if (e == -ERR_NOTFOUND && !rq->site->proc.dead)
+        note_gone(rq->session);
+    return e;
+}
+
 static int hold(struct request *rq, struct upload **ret, struct err_detail *why)
 {
     int e = upload_hold(rq->site->uploads, world_repo(rq->session->repo), IDENTITY,
@@ -355,7 +377,8 @@ void request_patch(struct request *rq)
     const struct content *c = &world->contents[rq->session->content];
     struct err_detail why = {{0}};
     struct upload *u;
-    int e = hold(rq, &u, &why);
+    bool begins = !rq->session->acked_at;
+    int e = begins ? hold_new(rq, &u, &why) : hold(rq, &u, &why);
 
     if (e < 0) {
         note_error("hold", e, &why);
@@ -368,6 +391,8 @@ void request_patch(struct request *rq)
         e = write_up_to(u, c, rq->upto, &why);
         if (e == 0)
             e = upload_save(u, &why);
+        if (e == 0 && begins && !rq->site->proc.dead)
+            note_held(rq, u);
     }
     if (e == 0 && !rq->site->proc.dead && upload_offset(u) >= rq->session->acked) {
         rq->session->acked = upload_offset(u);

@@ -443,7 +443,7 @@ static void test_links_of_a_digest(void **state)
         assert_int_equal(blob_link_create(w.b, buf_str(&repo), &d, i, NULL), 0);
     }
     assert_int_equal(blob_each_link(w.b, &d, visit_link, &v, NULL), 0);
-    assert_int_equal(v.count, MANY);
+    assert_int_equal(v.count, 2 * MANY - 1); /* all but the first have one of number 0, too (B44) */
     assert_int_equal(v.sum, MANY * (MANY - 1) / 2);
     v = (struct visit){.b = w.b, .d = d, .stop_at = 70};
     assert_int_equal(blob_each_link(w.b, &d, visit_link, &v, NULL), 9);
