@@ -253,7 +253,7 @@ int blob_info_nowait(struct blobs *b, const struct digest *d, struct blob_info *
 /* Creates an object whose key says all that matters about it: 0 = made by this call, -ERR_EXISTS =
  * it is there (perhaps by this call: the caller reads it where that matters). */
 static int create_same(struct store *s, struct str key, enum store_class cls, struct str bytes,
-                       struct err_detail *detail)
+                       struct store_owed *owed, struct err_detail *detail)
 {
     int64_t pause_ms = BLOB_PAUSE_MS, start_ms = clock_boot_ms();
     int r = 0;
@@ -268,7 +268,8 @@ static int create_same(struct store *s, struct str key, enum store_class cls, st
             if (clock_boot_ms() - start_ms > BLOB_SEND_MS)
                 break;
         }
-        r = store_create(s, key, cls, bytes, detail);
+        r = owed ? store_create_owing(s, key, cls, bytes, owed, detail)
+                 : store_create(s, key, cls, bytes, detail);
         if (r == 0 || r == -ERR_EXISTS)
             return r;
         if (r != -ERR_UNKNOWN && (r == -ERR_NOSPACE || !err_retryable(r)))
@@ -319,8 +320,8 @@ static int found_record(struct blobs *b, const struct digest *d, uint64_t size,
     return r < 0 ? r : corrupt(buf_str(&key), "has another size than these bytes", detail);
 }
 
-int blob_create_inline(struct blobs *b, const struct digest *d, struct str bytes,
-                       struct err_detail *detail)
+static int create_inline(struct blobs *b, const struct digest *d, struct str bytes,
+                         struct store_owed *owed, struct err_detail *detail)
 {
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
     struct buf record auto_buf = BUF_INIT(BLOB_HEADER_MAX + BLOB_MANIFEST_MAX);
@@ -337,14 +338,51 @@ int blob_create_inline(struct blobs *b, const struct digest *d, struct str bytes
     r = buf_err(&record) < 0 ? buf_err(&record) : record_key(d, BLOB_GENERATION, &key);
     if (r < 0)
         return r;
-    r = create_same(store_of(b), buf_str(&key), STORE_RECORD, buf_str(&record), detail);
+    r = create_same(store_of(b), buf_str(&key), STORE_RECORD, buf_str(&record), owed, detail);
     if (r == -ERR_EXISTS)
         return found_record(b, d, bytes.len, &info, detail);
     if (r < 0)
         return r;
     info = info_of(bytes.len, BLOB_GENERATION, header_len, STR_NONE);
-    cache_put(b, d, &info);
+    if (!owed || !owed->owed)
+        cache_put(b, d, &info);
     return 0;
+}
+
+int blob_create_inline(struct blobs *b, const struct digest *d, struct str bytes,
+                       struct err_detail *detail)
+{
+    return create_inline(b, d, bytes, NULL, detail);
+}
+
+int blob_create_owing(struct blobs *b, const struct digest *d, struct str bytes,
+                      struct store_owed *ret, struct err_detail *detail)
+{
+    *ret = (struct store_owed){.owed = false};
+    return create_inline(b, d, bytes, ret, detail);
+}
+
+void blob_settled(struct blobs *b, const struct digest *d, struct store_owed *owed)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+
+    if (owed->owed && record_key(d, BLOB_GENERATION, &key) == 0)
+        store_settled(store_of(b), buf_str(&key), owed);
+    owed->owed = false;
+}
+
+int blob_settle(struct blobs *b, const struct digest *d, struct store_owed *owed,
+                struct err_detail *detail)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct store_info info;
+    int r = owed->owed ? record_key(d, BLOB_GENERATION, &key) : 0;
+
+    if (r == 0 && owed->owed)
+        r = store_head(store_of(b), buf_str(&key), &info, detail);
+    if (r == 0)
+        owed->owed = false;
+    return r;
 }
 
 /* B9: the loser removes its own data, and only when the record that stands names another id: two
@@ -374,7 +412,7 @@ int blob_create_record(struct blobs *b, const struct digest *d, uint64_t size, s
     r = buf_err(&record) < 0 ? buf_err(&record) : record_key(d, g, &key);
     if (r < 0)
         return r;
-    r = create_same(store_of(b), buf_str(&key), STORE_RECORD, buf_str(&record), detail);
+    r = create_same(store_of(b), buf_str(&key), STORE_RECORD, buf_str(&record), NULL, detail);
     if (r == 0) {
         info = info_of(size, g, record.len, data_id);
         if (g == BLOB_GENERATION)
@@ -565,7 +603,7 @@ int blob_link_create(struct blobs *b, struct str repo, const struct digest *d, u
     if (r == 0)
         r = link_key(repo, d, u, &key);
     if (r == 0)
-        r = create_same(store_of(b), buf_str(&key), STORE_LINK, STR_NONE, detail);
+        r = create_same(store_of(b), buf_str(&key), STORE_LINK, STR_NONE, NULL, detail);
     if (r == 0 || r == -ERR_EXISTS)
         remember_link(b, repo, d, u);
     return r == -ERR_EXISTS ? 0 : r;

@@ -46,6 +46,13 @@ int blob_info_at(struct blobs *b, const struct digest *d, unsigned g, struct blo
  * digest is the caller's word. */
 int blob_create_inline(struct blobs *b, const struct digest *d, struct str bytes,
                        struct err_detail *detail) must_check;
+/* The same for one that a log entry will refer to at once: it may be owed (store.h). Then either
+ * that entry settles it (blob_settled), or blob_settle does. */
+int blob_create_owing(struct blobs *b, const struct digest *d, struct str bytes,
+                      struct store_owed *ret, struct err_detail *detail) must_check;
+void blob_settled(struct blobs *b, const struct digest *d, struct store_owed *owed);
+int blob_settle(struct blobs *b, const struct digest *d, struct store_owed *owed,
+                struct err_detail *detail) must_check;
 /* Makes a record that names data id, which exists. When another record won: reads it back, removes
  * data/<id> only if the record names another id (B9), and returns 0. */
 int blob_create_record(struct blobs *b, const struct digest *d, uint64_t size, struct str data_id,

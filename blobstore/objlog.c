@@ -383,7 +383,8 @@ struct attempt {
     int64_t send_until_ms;   /* nothing is sent later (D after validation) */
     int64_t decide_until_ms; /* an answer is given by then */
     int64_t pause_ms;
-    bool maybe; /* a create that was sent may have landed, or may land yet */
+    bool maybe;   /* a create that was sent may have landed, or may land yet */
+    bool settles; /* what is owed, first */
 };
 
 enum outcome { OUTCOME_MINE, OUTCOME_OTHER, OUTCOME_ABSENT, OUTCOME_UNSEEN };
@@ -442,19 +443,27 @@ static bool is_final(int err)
     return err == -ERR_NOSPACE || err == -ERR_NOMEM || !err_retryable(err);
 }
 
+static int send(struct objlog *l, const struct attempt *a, struct err_detail *detail)
+{
+    struct store *s = node_store(l->node);
+
+    return a->settles ? store_create_settling(s, a->key, l->cls, a->bytes, detail)
+                      : store_create(s, a->key, l->cls, a->bytes, detail);
+}
+
 /* Sends the same bytes to the same key until the number is decided or the time is up: 0 mine,
  * -ERR_EXISTS another's, -ERR_UNKNOWN, or certainly not committed. Terminates by decide_until_ms:
  * each round but the last sleeps. */
 static int decide(struct objlog *l, struct attempt *a, struct err_detail *detail)
 {
     int err = 0;
-    bool send = true;
+    bool again = true;
 
     for (;;) {
-        if (send && (clock_boot_ms() <= a->send_until_ms || mutant("late-resend"))) {
-            err = store_create(node_store(l->node), a->key, l->cls, a->bytes, detail);
-            if (err == 0)
-                return 0;
+        if (again && (clock_boot_ms() <= a->send_until_ms || mutant("late-resend"))) {
+            err = send(l, a, detail);
+            if (err == 0 || (err == -ERR_AGAIN && !a->maybe))
+                return err;
             if (err == -ERR_EXISTS && mutant("no-read-back"))
                 return err;
             if (err == -ERR_UNKNOWN || err == -ERR_EXISTS)
@@ -469,10 +478,10 @@ static int decide(struct objlog *l, struct attempt *a, struct err_detail *detail
         case OUTCOME_ABSENT:
             if (!a->maybe && err < 0 && is_final(err))
                 return err;
-            send = true;
+            again = true;
             break;
         case OUTCOME_UNSEEN:
-            send = false;
+            again = false;
             break;
         }
         if ((!a->maybe && clock_boot_ms() > a->send_until_ms) || !pause_attempt(a))
@@ -680,8 +689,10 @@ int objlog_append_until(struct objlog *l, struct objlog_pos *pos, const struct o
     if (r == 0)
         r = attempt_init(l, pos->seq + 1, buf_str(&l->raw), validated_ms, b->decide_until_ms, &key,
                          &a);
-    if (r == 0)
+    if (r == 0) {
+        a.settles = b->settles;
         r = decide(l, &a, detail);
+    }
     if (r == 0) {
         advance(pos, &l->entry);
         metric_add(METRIC_log_entries_total, 1);

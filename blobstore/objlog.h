@@ -91,11 +91,13 @@ int objlog_append(struct objlog *l, struct objlog_pos *pos, struct str ops, stru
                   struct err_detail *detail) must_check;
 /* The same, with an answer by decide_until_ms (clock_boot_ms), which is not later than
  * OBJLOG_DECIDE_MS from now. known: the caller knows what the operations say, which struct jw
- * wrote; the entry handed out may come without ops and nonce. */
+ * wrote; the entry handed out may come without ops and nonce. -ERR_AGAIN: certainly not committed,
+ * since what is owed could not be settled. */
 struct objlog_batch {
     struct str ops, payload;
     int64_t validated_ms, decide_until_ms;
     bool known;
+    bool settles; /* what it refers to is owed (store.h): settled before the entry stands */
 };
 int objlog_append_until(struct objlog *l, struct objlog_pos *pos, const struct objlog_batch *b,
                         const struct objlog_entry **ret_entry,

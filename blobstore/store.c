@@ -93,6 +93,33 @@ int store_create(struct store *s, struct str key, enum store_class cls, struct s
     return count_create(s->ops->create(s, key, cls, bytes, detail));
 }
 
+int store_create_owing(struct store *s, struct str key, enum store_class cls, struct str bytes,
+                       struct store_owed *ret, struct err_detail *detail)
+{
+    assert(ret != NULL);
+    *ret = (struct store_owed){.owed = false};
+    if (s->ops->create_owing == NULL)
+        return store_create(s, key, cls, bytes, detail);
+    assert(key_ok(key));
+    return count_create(s->ops->create_owing(s, key, cls, bytes, ret, detail));
+}
+
+int store_create_settling(struct store *s, struct str key, enum store_class cls, struct str bytes,
+                          struct err_detail *detail)
+{
+    if (s->ops->create_settling == NULL)
+        return store_create(s, key, cls, bytes, detail);
+    assert(key_ok(key));
+    return count_create(s->ops->create_settling(s, key, cls, bytes, detail));
+}
+
+void store_settled(struct store *s, struct str key, struct store_owed *owed)
+{
+    if (owed->owed && s->ops->settled != NULL)
+        s->ops->settled(s, key, owed);
+    owed->owed = false;
+}
+
 int store_put(struct store *s, struct str key, enum store_class cls, struct str bytes,
               struct err_detail *detail)
 {

@@ -64,6 +64,23 @@ int store_probe(struct store *s, struct str key, struct store_info *ret) must_ch
 int store_create(struct store *s, struct str key, enum store_class cls, struct str bytes,
                  struct err_detail *detail) must_check;
 
+/* For an object that nothing depends on but one that is created after it. The first is created like
+ * any other, but its name may be left for the next to settle: then ret->owed, and it is not durable
+ * yet. The next is created after everything that was owed when the call began is durable;
+ * -ERR_AGAIN: that cannot be had together, nothing was created, and who owes settles by store_head.
+ * Where nothing is ever owed both are store_create. Another who asks for the first meanwhile is
+ * answered as always: durable first. */
+struct store_owed {
+    bool owed;
+    uint64_t mark[4]; /* the store's */
+};
+int store_create_owing(struct store *s, struct str key, enum store_class cls, struct str bytes,
+                       struct store_owed *ret, struct err_detail *detail) must_check;
+int store_create_settling(struct store *s, struct str key, enum store_class cls, struct str bytes,
+                          struct err_detail *detail) must_check;
+/* It was settled by a create that succeeded: the store need not look again. */
+void store_settled(struct store *s, struct str key, struct store_owed *owed);
+
 /* Overwrites; atomic for readers; for advice (hints) only, never a commit. */
 int store_put(struct store *s, struct str key, enum store_class cls, struct str bytes,
               struct err_detail *detail) must_check;

@@ -179,10 +179,39 @@ static int fill(struct store_dir *sd, const struct dir_file *f, enum store_class
     return r < 0 ? err_set(detail, r, "cannot write %s: %s", p->at, err_text(r)) : 0;
 }
 
-static int dir_create(struct store *s, struct str key, enum store_class cls, struct str bytes,
-                      struct err_detail *detail)
+/* The same, and everything that was owed before. */
+static int fill_settling(struct store_dir *sd, const struct dir_file *f, struct str bytes,
+                         const struct dir_path *p, struct err_detail *detail)
 {
-    struct store_dir *sd = dir_of(s);
+    int r = fd_write_all(f->fd, bytes);
+
+    if (r < 0)
+        return err_set(detail, r, "cannot write %s: %s", p->at, err_text(r));
+    return dir_share_now(sd) ? 0 : -ERR_AGAIN;
+}
+
+static int link_owing(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,
+                      enum store_class cls, struct store_owed *owed, struct err_detail *detail)
+{
+    struct dir_link l;
+    int settled, r = dir_link_make(sd, f, p, &l, detail);
+
+    if (r == 0 && f->name[0] == 0 && l.seen && dir_shares(sd)) {
+        fd_closep(&l.folder);
+        *owed =
+            (struct store_owed){.owed = true,
+                                .mark = {l.st.st_dev, l.st.st_ino, (uint64_t)l.st.st_ctim.tv_sec,
+                                         (uint64_t)l.st.st_ctim.tv_nsec}};
+        return 0;
+    }
+    settled = r == 0 || r == -ERR_EXISTS ? dir_link_settle(sd, p, cls, &l, detail) : 0;
+    return settled < 0 ? settled : r;
+}
+
+/* owed: the name may be left to a later create; settles: what others left is this one's. */
+static int create(struct store_dir *sd, struct str key, enum store_class cls, struct str bytes,
+                  struct store_owed *owed, bool settles, struct err_detail *detail)
+{
     struct dir_file f auto_dir_file = DIR_FILE_NONE;
     struct dir_path p;
     struct stat st;
@@ -197,12 +226,43 @@ static int dir_create(struct store *s, struct str key, enum store_class cls, str
     r = dir_file_temporary(sd, &f, detail);
     if (r < 0)
         return r;
-    r = fill(sd, &f, cls, bytes, &p, detail);
+    r = settles ? fill_settling(sd, &f, bytes, &p, detail) : fill(sd, &f, cls, bytes, &p, detail);
     if (r == 0)
-        r = dir_file_link(sd, &f, &p, cls, detail);
+        r = owed ? link_owing(sd, &f, &p, cls, owed, detail)
+                 : dir_file_link(sd, &f, &p, cls, detail);
     if (r == 0)
         dir_file_unname(sd, &f, &p);
     return r;
+}
+
+static int dir_create(struct store *s, struct str key, enum store_class cls, struct str bytes,
+                      struct err_detail *detail)
+{
+    return create(dir_of(s), key, cls, bytes, NULL, false, detail);
+}
+
+static int dir_create_owing(struct store *s, struct str key, enum store_class cls, struct str bytes,
+                            struct store_owed *ret, struct err_detail *detail)
+{
+    return create(dir_of(s), key, cls, bytes, ret, false, detail);
+}
+
+static int dir_create_settling(struct store *s, struct str key, enum store_class cls,
+                               struct str bytes, struct err_detail *detail)
+{
+    return create(dir_of(s), key, cls, bytes, NULL, true, detail);
+}
+
+static void dir_settled(struct store *s, struct str key, const struct store_owed *owed)
+{
+    struct stat st = {.st_dev = owed->mark[0],
+                      .st_ino = owed->mark[1],
+                      .st_ctim = {(time_t)owed->mark[2], (long)owed->mark[3]}};
+    struct dir_path p;
+
+    dir_path_init(&p, key);
+    dir_know_ancestors(dir_of(s), &p);
+    dir_remember(dir_of(s), &p, &st);
 }
 
 static int put_file(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,
@@ -322,6 +382,9 @@ static const struct store_ops dir_ops = {
     .head = dir_head,
     .probe = dir_probe,
     .create = dir_create,
+    .create_owing = dir_create_owing,
+    .create_settling = dir_create_settling,
+    .settled = dir_settled,
     .put = dir_put,
     .remove = dir_remove,
     .list = dir_list,
@@ -397,10 +460,12 @@ static int open_own(struct store_dir *sd, const char *name, int *ret_fd, struct 
     return 0;
 }
 
-/* Decides whether a nameless file can be linked here. */
-static bool try_tmpfile(const struct store_dir *sd)
+/* Decides whether a nameless file can be linked here, and how: by its descriptor since Linux 6.10,
+ * or with a capability. */
+static bool try_tmpfile(struct store_dir *sd)
 {
     struct dir_file scratch auto_dir_file = DIR_FILE_NONE;
+    struct stat st;
     char path[64];
     int fd auto_fd = openat(sd->tmp, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
@@ -408,8 +473,10 @@ static bool try_tmpfile(const struct store_dir *sd)
     if (fd < 0 || dir_file_named(sd->tmp, NULL, &scratch, NULL) < 0 ||
         unlinkat(sd->tmp, scratch.name, 0) < 0)
         return false;
+    sd->mode_kept = fstat(fd, &st) == 0 && (st.st_mode & 07777) == 0600;
+    sd->link_fd = linkat(fd, "", sd->tmp, scratch.name, AT_EMPTY_PATH) == 0;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    return linkat(AT_FDCWD, path, sd->tmp, scratch.name, AT_SYMLINK_FOLLOW) == 0;
+    return sd->link_fd || linkat(AT_FDCWD, path, sd->tmp, scratch.name, AT_SYMLINK_FOLLOW) == 0;
 }
 
 /* What everything rests on: a second link is refused. That files and folders can be synced shows at

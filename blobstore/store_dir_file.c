@@ -87,7 +87,7 @@ int dir_file_temporary(struct store_dir *sd, struct dir_file *ret, struct err_de
         return dir_file_named(sd->tmp, NULL, ret, detail);
 
     int fd auto_fd = openat(sd->tmp, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (fd < 0 || fchmod(fd, 0600) < 0)
+    if (fd < 0 || (!sd->mode_kept && fchmod(fd, 0600) < 0))
         return dir_error(detail, errno, "cannot create a file in", ".tmp");
     *ret = (struct dir_file){fd_steal(&fd), sd->tmp, ""};
     return 0;
@@ -149,12 +149,15 @@ int dir_file_sweep(int folder, bool (*wanted)(const char *name, const void *arg)
 
 /* ---- The link (D2). */
 
-static int link_once(const struct dir_file *f, int folder, const char *leaf)
+static int link_once(const struct store_dir *sd, const struct dir_file *f, int folder,
+                     const char *leaf)
 {
     char path[64];
 
     if (f->name[0] != 0)
         return linkat(f->folder, f->name, folder, leaf, 0);
+    if (sd->link_fd)
+        return linkat(f->fd, "", folder, leaf, AT_EMPTY_PATH);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
     return linkat(AT_FDCWD, path, folder, leaf, AT_SYMLINK_FOLLOW);
 }
@@ -191,7 +194,7 @@ int dir_link_make(struct store_dir *sd, struct dir_file *f, const struct dir_pat
         if (r < 0)
             return r;
         *ret = DIR_LINK_NONE;
-        if (link_once(f, folder, leaf) == 0) {
+        if (link_once(sd, f, folder, leaf) == 0) {
             /* Not knowing the inode only costs a sync later. */
             ret->seen = fstat(f->fd, &ret->st) == 0;
             ret->folder = fd_steal(&folder);

@@ -14,7 +14,9 @@
  *   D5  "Exists" is answered after a sync of the directory and its ancestors, unless this process
  *       knows that very inode durable under that key.
  *   D6  Where one sync of everything that was written before it began is known to be no less than
- *       the single ones, it stands for those of all who wait (store_dir_sync.c). */
+ *       the single ones, it stands for those of all who wait (store_dir_sync.c).
+ *   D7  A name that is owed (store.h) is not remembered as durable until the sync that settles it
+ * is over; that one begins after the link, and ends before the link of what refers to it. */
 #ifndef STOWAGE_BLOBSTORE_STORE_DIR_INTERNAL_H
 #define STOWAGE_BLOBSTORE_STORE_DIR_INTERNAL_H
 
@@ -47,8 +49,8 @@ struct dir_syncs {
     unsigned alone;                           /* syncs that are being made by themselves */
     int meminfo;                              /* -1: nothing is shared here */
     int64_t slow_ms;                          /* one that takes longer is not repeated soon */
-    int64_t rest_until_ms, looked_ms;         /* the leader's, with the next */
-    bool little;                              /* was unwritten when it looked */
+    _Atomic int64_t rest_until_ms, looked_ms; /* advice, like the next */
+    atomic_bool little;                       /* was unwritten at the last look */
 };
 
 struct store_dir {
@@ -56,6 +58,8 @@ struct store_dir {
     int root, tmp, stream; /* folders: the root, .tmp and .stream in it */
     bool openat2;          /* the kernel has it */
     bool tmpfile;          /* O_TMPFILE and linking it through /proc work here */
+    bool link_fd;          /* it can be linked by its descriptor alone, which costs less */
+    bool mode_kept;        /* the umask leaves a new file its mode */
     bool read_only;        /* no .tmp, no .stream, durability is nobody's question */
     uint64_t seed[2];      /* of the hashes below */
     struct dir_syncs syncs;
@@ -115,6 +119,11 @@ bool dir_share_entries(struct store_dir *sd, enum store_class cls, int fd);
  * has. */
 bool dir_share_begin(struct store_dir *sd, enum store_class cls) must_check;
 void dir_share_end(struct store_dir *sd);
+/* Would a sync be shared now? Then one may be left to the next dir_share_now: of everything that
+ * was written before it began. It waits for none that is under way, and false means what it does
+ * below. */
+bool dir_shares(struct store_dir *sd);
+bool dir_share_now(struct store_dir *sd) must_check;
 /* One sync of everything on the file system, however long that takes; false when that is not as
  * good here, or failed. */
 bool dir_sync_all(struct store_dir *sd) must_check;

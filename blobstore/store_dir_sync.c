@@ -93,7 +93,7 @@ static unsigned long kb_after(const char *text, const char *name)
     return at == NULL ? UNWRITTEN_KB + 1 : strtoul(at + strlen(name), NULL, 10);
 }
 
-/* Of the whole machine: more is not to be had for one file system. By the leader alone. */
+/* Of the whole machine: more is not to be had for one file system. */
 static bool little_is_unwritten(struct dir_syncs *s, int64_t now)
 {
     char text[MEMINFO_MAX];
@@ -116,6 +116,11 @@ bool dir_sync_all(struct store_dir *sd)
     return true;
 }
 
+static bool may_share(struct dir_syncs *s, int64_t now)
+{
+    return now >= s->rest_until_ms && little_is_unwritten(s, now);
+}
+
 /* The leader's. */
 static bool sync_all_soon(struct store_dir *sd)
 {
@@ -123,7 +128,7 @@ static bool sync_all_soon(struct store_dir *sd)
     int64_t begun = clock_boot_ms(), took;
     bool done;
 
-    if (begun < s->rest_until_ms || !little_is_unwritten(s, begun))
+    if (!may_share(s, begun))
         return false;
     done = dir_sync_all(sd);
     took = clock_boot_ms() - begun;
@@ -187,6 +192,37 @@ static bool share(struct store_dir *sd)
     shared = w.what == LEADS ? lead(sd) : w.what == SHARED;
     event_done(&w.told);
     return shared;
+}
+
+bool dir_shares(struct store_dir *sd)
+{
+    struct dir_syncs *s = &sd->syncs;
+    bool shares;
+
+    if (s->meminfo < 0)
+        return false;
+    mutex_lock(&s->mu);
+    shares = s->leading || s->alone >= ALONE_MAX;
+    mutex_unlock(&s->mu);
+    return shares && may_share(s, clock_boot_ms());
+}
+
+bool dir_share_now(struct store_dir *sd)
+{
+    struct dir_syncs *s = &sd->syncs;
+    bool shared;
+
+    if (s->meminfo < 0)
+        return false;
+    mutex_lock(&s->mu);
+    if (s->leading) {
+        mutex_unlock(&s->mu);
+        return dir_sync_all(sd);
+    }
+    s->leading = true;
+    shared = lead(sd);
+    mutex_unlock(&s->mu);
+    return shared || dir_sync_all(sd);
 }
 
 bool dir_share_begin(struct store_dir *sd, enum store_class cls)

@@ -17,6 +17,11 @@ struct store_ops {
     int (*probe)(struct store *s, struct str key, struct store_info *ret);
     int (*create)(struct store *s, struct str key, enum store_class cls, struct str bytes,
                   struct err_detail *d);
+    int (*create_owing)(struct store *s, struct str key, enum store_class cls, struct str bytes,
+                        struct store_owed *ret, struct err_detail *d); /* NULL: nothing is owed */
+    int (*create_settling)(struct store *s, struct str key, enum store_class cls, struct str bytes,
+                           struct err_detail *d);                                    /* with it */
+    void (*settled)(struct store *s, struct str key, const struct store_owed *owed); /* with it */
     int (*put)(struct store *s, struct str key, enum store_class cls, struct str bytes,
                struct err_detail *d);
     int (*remove)(struct store *s, struct str key, enum store_class cls, struct err_detail *d);

@@ -130,7 +130,9 @@ struct replica_op {
     const void *known;    /* what text says, in the owner's form; NULL: it is read from there */
     int64_t validated_ms; /* clock_boot_ms of the probe on which it was validated */
     int64_t deadline_ms;  /* an answer is wanted by then */
-    int result;           /* judge sets it with REPLICA_DONE */
+    bool owed;  /* what it refers to is (store.h); the answer -ERR_AGAIN may mean: settle that, then
+                 * commit again */
+    int result; /* judge sets it with REPLICA_DONE */
     struct err_detail detail;
     /* of the replica */
     struct replica_op *next;

@@ -18,6 +18,7 @@ struct batch {
     struct replica_known known;        /* of all of them, or of none */
     struct buf text;                   /* the JSON array */
     int64_t validated_ms, deadline_ms; /* the earliest of the operations */
+    bool owed;                         /* of any of them */
 };
 
 #define FOREIGN_RECENT_MS                                                                          \
@@ -110,6 +111,7 @@ static int take(struct batch *b, struct replica_op *op)
         b->validated_ms = op->validated_ms;
     if (b->count == 0 || op->deadline_ms < b->deadline_ms)
         b->deadline_ms = op->deadline_ms;
+    b->owed |= op->owed;
     op->taken = true;
     b->known.at[b->count] = op->known;
     b->known.count += op->known != NULL;
@@ -124,6 +126,7 @@ static size_t gather(struct replica *r, struct batch *b, struct replica_op **fin
     int64_t now = clock_boot_ms();
 
     b->count = b->known.count = 0;
+    b->owed = false;
     buf_clear(&b->text);
     buf_addc(&b->text, '[');
     r->ops->batch(r->self);
@@ -192,14 +195,16 @@ static void yield(struct replica *r)
         return; /* the create will meet the same */
 }
 
-/* Not locked. 0, -ERR_EXISTS (lost; followed up to the head), or the batch's answer. */
+/* Not locked. 0, -ERR_EXISTS (lost; followed up to the head), -ERR_AGAIN (what is owed must be
+ * settled), or the batch's answer. */
 static int commit_batch(struct replica *r, struct batch *b, struct err_detail *detail)
 {
     struct objlog_pos pos = r->pos;
     const struct objlog_batch append = {.ops = buf_str(&b->text),
                                         .validated_ms = b->validated_ms,
                                         .decide_until_ms = b->deadline_ms,
-                                        .known = b->known.count == b->count};
+                                        .known = b->known.count == b->count,
+                                        .settles = b->owed};
     const struct objlog_entry *entry = NULL;
     int64_t begun;
     int e;
@@ -237,6 +242,18 @@ static void answer(struct replica *r, struct batch *b, int result, const struct 
     }
 }
 
+/* Locked. The batch was not committed, for no fault of its own. */
+static void put_back(struct replica *r, struct batch *b, bool owed_too,
+                     struct replica_op **finished)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        if (b->ops[i]->owed && !owed_too)
+            finish(r, b->ops[i], -ERR_AGAIN, finished);
+        else
+            b->ops[i]->taken = false;
+    }
+}
+
 /* Locked on entry and return. One batch, decided. */
 static void lead(struct replica *r, struct replica_op *self)
 {
@@ -256,13 +273,12 @@ static void lead(struct replica *r, struct replica_op *self)
         tell(&finished, self);
         e = commit_batch(r, &b, &detail);
         mutex_lock(&r->mu);
-        if (e != -ERR_EXISTS) {
+        if (e != -ERR_EXISTS && !(e == -ERR_AGAIN && b.owed)) {
             answer(r, &b, e, &detail, &finished);
             break;
         }
         /* Lost: the same operations, judged on the new state, until their deadlines. */
-        for (size_t i = 0; i < b.count; i++)
-            b.ops[i]->taken = false;
+        put_back(r, &b, e == -ERR_EXISTS, &finished);
     }
     r->held = false;
     replica_pass_on(r);

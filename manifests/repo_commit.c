@@ -502,13 +502,18 @@ static int try_put(struct repo *r, struct repo_change *c, bool first, const stru
     e = replica_writable(r->replica, detail);
     if (e < 0)
         return e;
-    if (!c->stored) {
-        e = blob_create_inline(repos_blobs(r->owner), &c->digest, c->put->body, detail);
-        if (e < 0)
-            return e;
-        c->stored = true;
-    }
-    return send_put(r, c, who, detail);
+    if (!c->stored)
+        e = blob_create_owing(repos_blobs(r->owner), &c->digest, c->put->body, &c->owed, detail);
+    else
+        e = blob_settle(repos_blobs(r->owner), &c->digest, &c->owed, detail);
+    if (e < 0)
+        return e;
+    c->stored = true;
+    c->op.owed = c->owed.owed;
+    e = send_put(r, c, who, detail);
+    if (e == 0)
+        blob_settled(repos_blobs(r->owner), &c->digest, &c->owed);
+    return e;
 }
 
 int repo_put(struct repo *r, const struct repo_put *put, const struct repo_who *who,

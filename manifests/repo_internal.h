@@ -104,7 +104,8 @@ struct repo_change {
     const struct repo_put *put;
     const struct settings *settings;
     struct member_ref *refs;      /* of the put's manifest, or one of an unlink */
-    bool stored;                  /* the manifest's bytes have their record */
+    bool stored;                  /* the manifest's bytes have their record ... */
+    struct store_owed owed;       /* ... which may be owed */
     struct repo_refusal *refusal; /* NULL: not asked for */
     struct repo_asking asking;    /* holds what the judge asks for */
 };

@@ -242,6 +242,112 @@ static void not_where_it_is_not_known_to_be_as_good(void **state)
     assert_true(atomic_load(&of_one) >= 2 * WRITERS * ROUNDS);
 }
 
+/* ---- Names that are owed. */
+
+/* One sync of everything, as a whole within that time. */
+static bool shared_within(unsigned begun, unsigned ended)
+{
+    for (unsigned i = 0; i < atomic_load(&call_count); i++)
+        if (calls[i].shared && calls[i].begun > begun && calls[i].ended > 0 &&
+            calls[i].ended < ended)
+            return true;
+    return false;
+}
+
+/* As if many were syncing just now. */
+static void make_busy(struct store *s, unsigned alone)
+{
+    dir_of(s)->syncs.alone = alone;
+}
+
+static void owed_until_settled(void **state)
+{
+    struct bench *t = *state;
+    struct store_owed owed = {.owed = false};
+    struct store_info info;
+    unsigned linked;
+
+    make_busy(t->s, 1000);
+    assert_int_equal(
+        store_create_owing(t->s, STR("new/folder/r"), STORE_RECORD, STR("x"), &owed, NULL), 0);
+    linked = atomic_fetch_add(&moment, 1);
+    assert_true(owed.owed);
+    assert_int_equal(atomic_load(&call_count), 1); /* its bytes */
+    assert_int_equal(store_probe(t->s, STR("new/folder/r"), &info), -ERR_AGAIN);
+    assert_int_equal(store_create_settling(t->s, STR("log/1"), STORE_LOG, STR("e"), NULL), 0);
+    assert_true(shared_within(linked, atomic_fetch_add(&moment, 1)));
+    assert_true(two_in_turn(linked, atomic_fetch_add(&moment, 1))); /* the entry's own folder */
+    store_settled(t->s, STR("new/folder/r"), &owed);
+    assert_false(owed.owed);
+    forget();
+    assert_int_equal(store_probe(t->s, STR("new/folder/r"), &info), 0);
+    make_busy(t->s, 0);
+    assert_int_equal(store_create(t->s, STR("new/folder/s"), STORE_RECORD, STR("x"), NULL), 0);
+    assert_int_equal(atomic_load(&call_count), 2); /* nothing above it is asked for again */
+}
+
+/* Who asks for it meanwhile, by reading or creating it, makes it durable. */
+static void owed_is_not_told_to_others(void **state)
+{
+    struct bench *t = *state;
+    struct store_owed owed;
+    struct store_info info;
+
+    make_busy(t->s, 1000);
+    for (int by_create = 0; by_create < 2; by_create++) {
+        struct str key = by_create ? STR("a/1/by-create") : STR("a/1/by-head");
+
+        assert_int_equal(store_create_owing(t->s, key, STORE_RECORD, STR("x"), &owed, NULL), 0);
+        assert_true(owed.owed);
+        forget();
+        if (by_create)
+            assert_int_equal(store_create(t->s, key, STORE_RECORD, STR("x"), NULL), -ERR_EXISTS);
+        else
+            assert_int_equal(store_head(t->s, key, &info, NULL), 0);
+        assert_true(atomic_load(&call_count) >= 1);
+        assert_int_equal(store_probe(t->s, key, &info), 0);
+    }
+    make_busy(t->s, 0);
+}
+
+static void what_cannot_be_settled_is_not_created(void **state)
+{
+    struct bench *t = *state;
+    struct store_owed owed;
+    struct store_info info;
+
+    make_busy(t->s, 1000);
+    assert_int_equal(store_create_owing(t->s, STR("a/2/r"), STORE_RECORD, STR("x"), &owed, NULL),
+                     0);
+    assert_true(owed.owed);
+    syncfs_errno = EIO;
+    assert_int_equal(store_create_settling(t->s, STR("log/2"), STORE_LOG, STR("e"), NULL),
+                     -ERR_AGAIN);
+    assert_int_equal(store_probe(t->s, STR("log/2"), &info), -ERR_NOTFOUND);
+    assert_int_equal(store_head(t->s, STR("a/2/r"), &info, NULL), 0);
+    assert_int_equal(store_probe(t->s, STR("a/2/r"), &info), 0);
+    make_busy(t->s, 0);
+}
+
+static void few_owe_nothing(void **state)
+{
+    struct bench *t = *state;
+    struct store_owed owed;
+    struct store_info info;
+
+    assert_int_equal(store_create_owing(t->s, STR("a/3/r"), STORE_RECORD, STR("x"), &owed, NULL),
+                     0);
+    assert_false(owed.owed);
+    assert_int_equal(atomic_load(&call_count), 2);
+    make_busy(t->s, 1000);
+    dir_of(t->s)->syncs.little = false;
+    assert_int_equal(store_create_owing(t->s, STR("a/3/s"), STORE_RECORD, STR("x"), &owed, NULL),
+                     0);
+    assert_false(owed.owed);
+    assert_int_equal(store_probe(t->s, STR("a/3/s"), &info), 0);
+    make_busy(t->s, 0);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -251,6 +357,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_slow_one_is_not_repeated, setup, teardown),
         cmocka_unit_test_setup_teardown(not_while_much_is_unwritten, setup, teardown),
         cmocka_unit_test_setup_teardown(not_where_it_is_not_known_to_be_as_good, setup, teardown),
+        cmocka_unit_test_setup_teardown(owed_until_settled, setup, teardown),
+        cmocka_unit_test_setup_teardown(owed_is_not_told_to_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_cannot_be_settled_is_not_created, setup, teardown),
+        cmocka_unit_test_setup_teardown(few_owe_nothing, setup, teardown),
     };
 
     return cmocka_run_group_tests_name("store_share", tests, NULL, NULL);

@@ -2,9 +2,16 @@
  * deletion (R140-R142), races between nodes. */
 #include "fixture.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "blobstore/keys.h"
+#include "blobstore/store_dir_internal.h"
 
 #define REPO  "library/app"
 #define OTHER "library/other"
@@ -544,6 +551,101 @@ static void test_failures(void **state)
     store_free(store);
 }
 
+/* ---- records whose name is owed to the entry (a directory with many writers) */
+
+static atomic_uint syncs_of_all, syncs_of_one;
+static unsigned fails_from, fails_to; /* of the syncs of everything, by number */
+
+static int sync_all(int fd)
+{
+    unsigned n = atomic_fetch_add(&syncs_of_all, 1) + 1;
+
+    (void)fd;
+    if (n >= fails_from && n <= fails_to) {
+        errno = EIO;
+        return -1;
+    }
+    return 0;
+}
+
+static int sync_one(int fd)
+{
+    (void)fd;
+    atomic_fetch_add(&syncs_of_one, 1);
+    return 0;
+}
+
+/* A directory that shares syncs, as if many were syncing all the time. */
+static struct store *busy_directory(const char *root)
+{
+    struct store *store = NULL;
+    struct dir_syncs *syncs;
+
+    assert_int_equal(store_dir_new(root, &store, NULL), 0);
+    syncs = &((struct store_dir *)(void *)store)->syncs;
+    if (syncs->meminfo < 0)
+        syncs->meminfo = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    syncs->little = true;
+    syncs->looked_ms = INT64_MAX / 2;
+    syncs->slow_ms = INT64_MAX / 2;
+    syncs->alone = 1000;
+    store_dir_call_syncfs = sync_all;
+    store_dir_call_fsync = store_dir_call_fdatasync = sync_one;
+    return store;
+}
+
+static bool record_is_known(struct store *store, const struct image *image)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct store_info info;
+    struct digest d;
+
+    image_digest(image, &d);
+    keys_record(&key, &d, 0);
+    return store_probe(store, buf_str(&key), &info) == 0;
+}
+
+static void test_owed(void **state)
+{
+    char root[256], command[300];
+    const char *tmp = getenv("TMPDIR");
+    struct image first = image_of("1"), second = image_of("2"), third = image_of("3");
+    struct store *store;
+    struct site s;
+
+    (void)state;
+    snprintf(root, sizeof(root), "%s/stowage-owed-XXXXXX", tmp ? tmp : "/tmp");
+    assert_non_null(mkdtemp(root));
+    store = busy_directory(root);
+    site_open(&s, store, REFERENCES_NONE, NULL);
+    assert_int_equal(put_image(&s, REPO, &first, "a"), 0); /* and what comes once */
+    fails_from = fails_to = 0;
+    atomic_store(&syncs_of_all, 0);
+    atomic_store(&syncs_of_one, 0);
+    assert_int_equal(put_image(&s, REPO, &second, "b"), 0);
+    /* The record's bytes; its name and the entry's bytes; the entry's name. */
+    assert_int_equal(atomic_load(&syncs_of_all), 3);
+    assert_int_equal(atomic_load(&syncs_of_one), 0);
+    assert_true(record_is_known(store, &second));
+    /* When the second fails, and fails again, everything is synced by itself. */
+    atomic_store(&syncs_of_all, 0);
+    fails_from = 2;
+    fails_to = 3;
+    assert_int_equal(put_image(&s, REPO, &third, "c"), 0);
+    assert_true(atomic_load(&syncs_of_one) >= 3);
+    assert_true(record_is_known(store, &third));
+    assert_true(has_tag(&s, "a") && has_tag(&s, "b") && has_tag(&s, "c"));
+    assert_int_equal(entries(store), 3);
+    ((struct store_dir *)(void *)store)->syncs.alone = 0;
+    site_close(&s);
+    store_free(store);
+    store_dir_call_syncfs = syncfs;
+    store_dir_call_fsync = fsync;
+    store_dir_call_fdatasync = fdatasync;
+    snprintf(command, sizeof(command), "rm -rf %s", root);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -560,6 +662,7 @@ int main(void)
         cmocka_unit_test(test_lost_child),
         cmocka_unit_test(test_lost_races),
         cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_owed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
