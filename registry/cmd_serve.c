@@ -68,16 +68,17 @@ static int serve(struct app *app, const struct config *config, const sigset_t *s
     struct http *http = NULL;
     struct maint *maint = NULL;
     struct webhooks *webhooks = NULL;
-    int e = webhooks_start(app, config->webhooks, &webhooks, why);
+    int e = maint_start(app, &maint);
 
     /* Else the first push to a new repository opens it. A failure is told to whoever meets it. */
     if (e == 0 && store_is_remote(app->store))
         (void)!catalog_refresh(repos_catalog(app->repos), NULL);
     if (e == 0)
+        e = webhooks_start(app, config->webhooks, &webhooks, why);
+    if (e == 0) /* the last that may fail: it says that it listens */
         e = http_start(app, &settings, say_listening, NULL, &http, why);
-    if (e == 0)
-        e = maint_start(app, http, &maint);
     if (e == 0) {
+        maint_set_http(maint, http);
         log_info("serve.started", KV_S("store", store_open_text(config)),
                  KV_I("connections_max", http_connections_max(http)));
         signals_wait(stop);

@@ -10,11 +10,11 @@
 
 struct maint {
     struct app *app;
-    struct http *http;
     struct thread thread;
     struct mutex mu;
     struct cond stopped;
-    bool stop; /* guarded by mu */
+    struct http *http; /* NULL: not yet; guarded by mu, like the next */
+    bool stop;
 };
 
 static void sweep(struct app *app)
@@ -45,14 +45,17 @@ static void maint_main(void *arg)
     struct maint *m = arg;
     int64_t next_trim = clock_boot_ms() + MAINT_TRIM_MS;
     int64_t next_sweep = next_trim; /* soon after the start, then hourly */
+    struct http *http;
 
     mutex_lock(&m->mu);
     while (!m->stop) {
         if (cond_wait_until(&m->stopped, &m->mu, next_trim))
             continue; /* woken early */
+        http = m->http;
         mutex_unlock(&m->mu);
         uploads_trim(m->app->uploads);
-        http_trim(m->http);
+        if (http)
+            http_trim(http);
         malloc_trim(0);
         if (clock_boot_ms() >= next_sweep) {
             sweep(m->app);
@@ -65,7 +68,7 @@ static void maint_main(void *arg)
     mutex_unlock(&m->mu);
 }
 
-int maint_start(struct app *app, struct http *http, struct maint **ret)
+int maint_start(struct app *app, struct maint **ret)
 {
     struct maint *m = calloc(1, sizeof(*m));
     int e;
@@ -73,7 +76,6 @@ int maint_start(struct app *app, struct http *http, struct maint **ret)
     if (!m)
         return -ERR_NOMEM;
     m->app = app;
-    m->http = http;
     mutex_init(&m->mu);
     cond_init(&m->stopped);
     e = thread_start(&m->thread, "maint", maint_main, m);
@@ -85,6 +87,13 @@ int maint_start(struct app *app, struct http *http, struct maint **ret)
     }
     *ret = m;
     return 0;
+}
+
+void maint_set_http(struct maint *m, struct http *http)
+{
+    mutex_lock(&m->mu);
+    m->http = http;
+    mutex_unlock(&m->mu);
 }
 
 void maint_stop(struct maint *m)

@@ -11,8 +11,8 @@
 #define MAINT_TRIM_MS  (30 * 1000LL)
 
 struct maint;
-/* Both outlive it. */
-int maint_start(struct app *app, struct http *http, struct maint **ret) must_check;
+int maint_start(struct app *app, struct maint **ret) must_check;
+void maint_set_http(struct maint *m, struct http *http); /* outlives it */
 void maint_stop(struct maint *m);
 
 #endif
