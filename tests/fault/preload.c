@@ -309,7 +309,9 @@ char *strdup(const char *s)
     return strndup(s, SIZE_MAX);
 }
 
-/* ---- Syncs. */
+/* ---- Syncs. Each may take some time more, as on a disk that is slow: then many wait together. */
+
+static useconds_t sync_takes_us;
 
 #define SYNC(function, kind, letter)                                                               \
     int function(int fd)                                                                           \
@@ -318,6 +320,8 @@ char *strdup(const char *s)
         int how = fate(kind);                                                                      \
         uint64_t begin = tick();                                                                   \
                                                                                                    \
+        if (sync_takes_us > 0)                                                                     \
+            usleep(sync_takes_us);                                                                 \
         if (how == 1)                                                                              \
             return failed();                                                                       \
         int r = next(fd);                                                                          \
@@ -616,6 +620,8 @@ __attribute__((constructor)) static void begin(void)
             abort();
         control = at;
     }
+    path = getenv("STOWAGE_FAULT_SYNC_US");
+    sync_takes_us = path == NULL ? 0 : (useconds_t)strtoul(path, NULL, 10);
     path = getenv("STOWAGE_FAULT_RECORD");
     if (path != NULL) {
         fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC,
