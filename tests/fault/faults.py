@@ -52,13 +52,13 @@ class Preload:
         self.static_sanitizer = b"__asan_init" in symbols and not found
         self.static_sanitizer |= b"__tsan_init" in symbols
 
-    def environment(self, control, record=None, sync_us=0):
+    def environment(self, control, record=None, sync_ms=0):
         libraries = self.path + (":" + self.asan if self.asan else "")
         env = {"LD_PRELOAD": libraries, "STOWAGE_FAULT_CONTROL": control}
         if record:
             env["STOWAGE_FAULT_RECORD"] = record
-        if sync_us:
-            env["STOWAGE_FAULT_SYNC_US"] = str(sync_us)
+        if sync_ms:
+            env["STOWAGE_FAULT_SYNC_MS"] = str(sync_ms)
         if self.asan:
             # The leak checker stops the process by ways that a preloaded library disturbs.
             env["ASAN_OPTIONS"] = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"

@@ -21,6 +21,7 @@
 #include <execinfo.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -311,7 +312,7 @@ char *strdup(const char *s)
 
 /* ---- Syncs. Each may take some time more, as on a disk that is slow: then many wait together. */
 
-static useconds_t sync_takes_us;
+static int sync_takes_ms;
 
 #define SYNC(function, kind, letter)                                                               \
     int function(int fd)                                                                           \
@@ -320,8 +321,8 @@ static useconds_t sync_takes_us;
         int how = fate(kind);                                                                      \
         uint64_t begin = tick();                                                                   \
                                                                                                    \
-        if (sync_takes_us > 0)                                                                     \
-            usleep(sync_takes_us);                                                                 \
+        if (sync_takes_ms > 0)                                                                     \
+            (void)poll(NULL, 0, sync_takes_ms);                                                    \
         if (how == 1)                                                                              \
             return failed();                                                                       \
         int r = next(fd);                                                                          \
@@ -620,8 +621,8 @@ __attribute__((constructor)) static void begin(void)
             abort();
         control = at;
     }
-    path = getenv("STOWAGE_FAULT_SYNC_US");
-    sync_takes_us = path == NULL ? 0 : (useconds_t)strtoul(path, NULL, 10);
+    path = getenv("STOWAGE_FAULT_SYNC_MS");
+    sync_takes_ms = path == NULL ? 0 : (int)strtoul(path, NULL, 10);
     path = getenv("STOWAGE_FAULT_RECORD");
     if (path != NULL) {
         fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC,

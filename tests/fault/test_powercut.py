@@ -13,18 +13,18 @@ from test_kill import Run
 class Cuts(Run):
     """As Run, but the servers run under the preloaded library and record."""
 
-    def __init__(self, ctx, name, slots, clients, sync_us=0):
+    def __init__(self, ctx, name, slots, clients, sync_ms=0):
         self.preload = ctx.preload
-        self.sync_us = sync_us
+        self.sync_ms = sync_ms
         self.record = None
-        args = ["--workers", "64"] if sync_us else []
+        args = ["--workers", "64"] if sync_ms else []
         super().__init__(ctx, name, slots, clients, args, offsets_hold=False)
 
     def record_begins(self):
         self.record = str(self.place.folder / "record")
         if os.path.exists(self.record):
             os.unlink(self.record)
-        env = self.preload.environment(self.place.control.path, self.record, self.sync_us)
+        env = self.preload.environment(self.place.control.path, self.record, self.sync_ms)
         for one in self.servers:
             one.wrap = ["env", *env]
         self.before = names_of(self.place.root) if os.path.isdir(self.place.root) else set()
@@ -83,8 +83,8 @@ def little_is_unwritten():
     return sum(int(values[k].split()[0]) for k in ("Dirty", "Writeback")) < 16 << 10
 
 
-def cut_loop(ctx, name, slots, cuts, looks, clients=3, sync_us=0):
-    run = Cuts(ctx, name, slots, clients, sync_us)
+def cut_loop(ctx, name, slots, cuts, looks, clients=3, sync_ms=0):
+    run = Cuts(ctx, name, slots, clients, sync_ms)
     try:
         return run.loop(cuts, looks)
     finally:
@@ -98,7 +98,7 @@ def one(ctx):
 
 @case("the power fails while so many push that they share syncs, and records are owed to entries", quick=False)
 def many(ctx):
-    shared = cut_loop(ctx, "cut many", 1, 8, 2, clients=40, sync_us=10000)
+    shared = cut_loop(ctx, "cut many", 1, 8, 2, clients=40, sync_ms=10)
     if shared == 0 and little_is_unwritten():
         raise Problem("no sync was shared")
 
