@@ -1,9 +1,10 @@
 /* How a session becomes a blob (docs/bucket-format.md section 7, B17, B18; design section 7).
  *
  * Small: record and link, no `close`: there is no data object that a sweep could find without its
- * record. Stream: everything is saved, `close` is won, then data object, record, link, in this
- * order. Whoever finds a won `close` without its record rolls it forward the same way; all roads
- * make the same record of the same id. */
+ * record. A digest that cannot be computed before there is an object is proved then, from the
+ * object (R62): until that, nothing says that the data has it. Stream: everything is saved, `close`
+ * is won, then data object, record, link, in this order. Whoever finds a won `close` without its
+ * record rolls it forward the same way; all roads make the same record of the same id. */
 #include <assert.h>
 
 #include "base/clock.h"
@@ -17,6 +18,7 @@
 #define CLOSE_READ_BYTES (1u << 20)
 #define CLOSE_GENERATION 0u
 #define CLOSE_OPS_MAX    1024
+#define PROOF_READ_BYTES (4u << 20)
 
 /* ---- digest */
 
@@ -46,7 +48,8 @@ static int digest_of_stream(struct upload *u, enum digest_alg alg, struct digest
     return 0;
 }
 
-/* R62: an algorithm first named now is computed from memory, else by reading the stream again. */
+/* R62: an algorithm first named now is computed from memory, else by reading the stream again.
+ * -ERR_INVAL: the store gives its bytes back only when they are an object. */
 static int digest_of_all(struct upload *u, enum digest_alg alg, struct digest *ret,
                          struct err_detail *detail)
 {
@@ -160,6 +163,70 @@ static int record_there(struct upload *u, bool first, struct err_detail *detail)
     return blob_info_nowait(b, &u->closed_digest, &info) == 0 ? 0 : -ERR_NOTFOUND;
 }
 
+/* ---- proving a digest that was named last */
+
+static int read_back(struct upload *u, struct hasher *h, struct err_detail *detail)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct buf chunk auto_buf = BUF_INIT(PROOF_READ_BYTES);
+    int r = 0;
+
+    keys_data(&key, upload_id(u));
+    if (buf_err(&key) < 0)
+        return buf_err(&key);
+    for (uint64_t at = 0; r == 0 && at < u->closed_size; at += chunk.len) {
+        uint64_t left = u->closed_size - at;
+
+        buf_clear(&chunk);
+        r = store_get(u->us->store, buf_str(&key), at,
+                      left < PROOF_READ_BYTES ? (size_t)left : PROOF_READ_BYTES, &chunk, detail);
+        if (r == 0 && chunk.len == 0)
+            r = err_set(detail, -ERR_CORRUPT, "an upload's data object is too short");
+        if (r == 0)
+            hasher_add(h, buf_str(&chunk));
+    }
+    return r;
+}
+
+/* -ERR_DIGEST: it is another digest's data. Few at a time, for each holds a buffer. */
+static int prove(struct upload *u, struct err_detail *detail)
+{
+    struct uploads *us = u->us;
+    struct digest actual;
+    struct hasher h;
+    int r;
+
+    mutex_lock(&us->mu);
+    while (us->proofs >= UPLOAD_PROOFS_MAX)
+        cond_wait(&us->proof_over, &us->mu);
+    us->proofs++;
+    mutex_unlock(&us->mu);
+    hasher_init(&h, u->closed_digest.alg);
+    r = read_back(u, &h, detail);
+    mutex_lock(&us->mu);
+    us->proofs--;
+    cond_signal(&us->proof_over);
+    mutex_unlock(&us->mu);
+    if (r < 0)
+        return r;
+    hasher_final(&h, &actual);
+    if (!digest_eq(&actual, &u->closed_digest))
+        return err_set(detail, -ERR_DIGEST, "the content does not match the digest");
+    u->unproved = false;
+    return 0;
+}
+
+/* Whoever rolls this close forward finds the same, so nobody makes a record for it. */
+static void drop_disproved(struct upload *u)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+
+    keys_data(&key, upload_id(u));
+    if (buf_err(&key) == 0 && store_remove(u->us->store, buf_str(&key), STORE_DATA, NULL) < 0)
+        log_debug("upload.data_left", KV_V("key", buf_str(&key)));
+    upload_end(u);
+}
+
 /* Data and record, unless the digest has a record: its data is then whole, whoever brought it
  * (R67). What this session may have left of its own goes with its sweep (B19). The record is sent
  * within D of a look at the close's age and at the data; else both are looked at again. */
@@ -175,15 +242,20 @@ static int make_record(struct upload *u, bool won, struct err_detail *detail)
 
         if (r < 0)
             return r;
-        r = record_there(u, won && !made, detail);
+        /* Who has not proved to have the bytes gains nothing by others having them (I13). */
+        r = u->unproved ? -ERR_NOTFOUND : record_there(u, won && !made, detail);
         if (r != -ERR_NOTFOUND)
             return r;
         r = made ? seen_data(u, detail) : make_data(u, detail);
         if (r < 0) { /* another node may have finished, and swept, between our two looks */
-            bool there = blob_info_at(b, &u->closed_digest, u->closed_g, &info, NULL) == 0;
+            bool there =
+                !u->unproved && blob_info_at(b, &u->closed_digest, u->closed_g, &info, NULL) == 0;
             return there ? 0 : r;
         }
         made = true;
+        r = u->unproved ? prove(u, detail) : 0;
+        if (r < 0)
+            return r;
         if (clock_boot_ms() - checked_ms <= OBJLOG_VALID_MS)
             return blob_create_record(b, &u->closed_digest, u->closed_size, upload_id(u),
                                       u->closed_g, detail);
@@ -197,6 +269,8 @@ static int finish(struct upload *u, bool won, uint64_t link_u, struct err_detail
 
     if (r == 0)
         r = blob_link_create(u->us->blobs, buf_str(&u->repo), &u->closed_digest, link_u, detail);
+    if (r == -ERR_DIGEST)
+        drop_disproved(u);
     if (r < 0)
         return r;
     if (!u->committed || store_has_files(u->us->store))
@@ -230,6 +304,10 @@ static int close_ops(const struct upload *u, const struct digest *d, struct buf 
     jw_kstr(&w, "digest", digest_text(d, text));
     jw_kint(&w, "size", (int64_t)u->size);
     jw_kint(&w, "g", CLOSE_GENERATION);
+    if (u->unproved) {
+        jw_key(&w, "unproved");
+        jw_bool(&w, true);
+    }
     jw_end(&w, '}');
     jw_end(&w, ']');
     return buf_err(out);
@@ -296,9 +374,12 @@ int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
     if (u->state != UPLOAD_OPEN)
         return err_set(detail, -ERR_NOTFOUND, "the upload session has ended");
     r = digest_of_all(u, d->alg, &actual, detail);
-    if (r < 0)
+    u->unproved = r == -ERR_INVAL;
+    if (u->unproved && u->unlooked) /* a digest would have told that there is more by now */
+        return look_and_close(u, d, link_u, detail);
+    if (r < 0 && !u->unproved)
         return r;
-    if (!digest_eq(&actual, d))
+    if (!u->unproved && !digest_eq(&actual, d))
         return u->unlooked ? look_and_close(u, d, link_u, detail) : refuse(u, detail);
     if (!u->streaming)
         return close_small(u, d, link_u, detail);

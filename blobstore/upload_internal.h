@@ -16,7 +16,8 @@
 #define UPLOAD_BUCKETS          256
 #define UPLOAD_CACHED_BYTES_MAX (16u << 20) /* bytes of small sessions kept between requests */
 #define UPLOAD_SMALL_BYTES_MAX                                                                     \
-    (8u << 20) /* of all sessions not streaming; then they stream earlier */
+    (8u << 20)              /* of all sessions not streaming; then they stream earlier */
+#define UPLOAD_PROOFS_MAX 2 /* data objects read back at once (R62): 4 MiB each */
 #define UPLOAD_SPENT_SETS 1024
 #define UPLOAD_SPENT_WAYS 4
 #define UPLOAD_FRESH_MS   10000      /* an entry is sent within this of a look at the log */
@@ -54,6 +55,8 @@ struct upload {
     uint64_t closed_size;
     unsigned closed_g;
     int64_t closed_ts;
+    bool unproved; /* of UPLOAD_CLOSED, or about to be: nobody has seen that the data has the digest
+                    */
 
     /* [0, saved) is acknowledged, [saved, size) was written in this hold. Not streaming: bytes
      * holds [0, size). Streaming with a state: the state holds [0, bytes_at) and entries carry
@@ -76,6 +79,8 @@ struct spent_set {
 };
 
 struct uploads {
+    struct cond proof_over;
+    unsigned proofs;     /* guarded by mu: data objects being read back */
     struct blobs *blobs; /* borrowed */
     struct node *node;
     struct store *store;
@@ -128,6 +133,13 @@ int upload_log_append(struct upload *u, struct str ops, struct str payload,
 int upload_log_cancel(struct upload *u, struct err_detail *detail) must_check;
 /* The operation of an entry that ends a session. */
 enum upload_end { UPLOAD_END_NONE, UPLOAD_END_CLOSE, UPLOAD_END_EXPIRE, UPLOAD_END_CANCEL };
+/* Its fields, as they follow "op". */
+struct upload_close_op {
+    struct digest digest;
+    uint64_t size;
+    unsigned g;
+    bool unproved;
+};
 struct upload_last { /* what the last entry says */
     struct objlog_pos pos;
     enum upload_end end;

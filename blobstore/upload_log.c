@@ -97,20 +97,22 @@ static int apply_append(struct upload *u, const struct objlog_entry *e, const st
     return 0;
 }
 
-static int parse_close(const struct json *op, struct digest *ret_digest, uint64_t *ret_size,
-                       unsigned *ret_g)
+static int parse_close(const struct json *op, struct upload_close_op *ret)
 {
     int64_t size, g;
     struct str text;
 
-    if (!json_get_str(op, "digest", &text) || digest_parse(text, ret_digest) < 0)
+    if (!json_get_str(op, "digest", &text) || digest_parse(text, &ret->digest) < 0)
         return -ERR_CORRUPT;
     if (!json_get_int(op, "size", &size) || size < 0)
         return -ERR_CORRUPT;
     if (!json_get_int(op, "g", &g) || g < 0 || g > INT32_MAX)
         return -ERR_CORRUPT;
-    *ret_size = (uint64_t)size;
-    *ret_g = (unsigned)g;
+    ret->size = (uint64_t)size;
+    ret->g = (unsigned)g;
+    ret->unproved = false;
+    if (json_get(op, "unproved") && !json_bool(json_get(op, "unproved"), &ret->unproved))
+        return -ERR_CORRUPT;
     return 0;
 }
 
@@ -124,8 +126,14 @@ static int apply_op(struct upload *u, const struct objlog_entry *e, const struct
     if (str_eq(name, STR("append")))
         return apply_append(u, e, op, detail);
     if (str_eq(name, STR("close"))) {
-        if (parse_close(op, &u->closed_digest, &u->closed_size, &u->closed_g) < 0)
+        struct upload_close_op c;
+
+        if (parse_close(op, &c) < 0)
             return bad(detail, "a close without digest, size and generation");
+        u->closed_digest = c.digest;
+        u->closed_size = c.size;
+        u->closed_g = c.g;
+        u->unproved = c.unproved;
         u->closed_ts = e->ts;
         u->state = UPLOAD_CLOSED;
         return 0;
@@ -239,7 +247,8 @@ static int read_last(const struct objlog_entry *e, void *arg)
     struct upload_last *last = arg;
     const struct json *op = json_at(e->ops, 0);
     struct str name = json_str(json_get(op, "op"));
-    uint64_t size;
+    struct upload_close_op c;
+    int r;
 
     last->pos.seq = e->seq;
     last->pos.ts = e->ts;
@@ -255,7 +264,12 @@ static int read_last(const struct objlog_entry *e, void *arg)
         last->end = UPLOAD_END_CLOSE;
     else
         return -ERR_VERSION;
-    return last->end == UPLOAD_END_CLOSE ? parse_close(op, &last->digest, &size, &last->g) : 0;
+    if (last->end != UPLOAD_END_CLOSE)
+        return 0;
+    r = parse_close(op, &c);
+    last->digest = c.digest;
+    last->g = c.g;
+    return r;
 }
 
 int upload_log_read_last(struct objlog *log, uint64_t seq, struct upload_last *ret,

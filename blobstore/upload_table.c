@@ -278,6 +278,7 @@ int uploads_new(struct blobs *b, struct uploads **ret)
     us->node = blobs_node(b);
     us->store = node_store(us->node);
     mutex_init(&us->mu);
+    cond_init(&us->proof_over);
     /* Births are by the store's clock alone: an id of a clock that is ahead would never be too old,
      * and live again when its entries are gone (B18). */
     r = uploads_now(us, &now, NULL);
@@ -296,6 +297,7 @@ void uploads_free(struct uploads *us)
     upload_table_trim(us, INT64_MAX);
     for (size_t i = 0; i < UPLOAD_BUCKETS; i++)
         assert(!us->buckets[i]); /* none is held any more */
+    cond_done(&us->proof_over);
     mutex_done(&us->mu);
     free(us->spent);
     free(us);

@@ -10,6 +10,7 @@ the server: "missing: NAME". The last line is `N passed, N failed, N skipped`.
 
 import argparse
 import contextlib
+import hashlib
 import http.server
 import json
 import os
@@ -32,7 +33,7 @@ import cases_speed  # noqa: E402
 import gateway as gateway_mod  # noqa: E402
 import loop  # noqa: E402
 import proxy as proxy_mod  # noqa: E402
-from world import MANIFEST, World, digest, want  # noqa: E402
+from world import MANIFEST, World, digest, random_bytes, want  # noqa: E402
 
 MIB = 1 << 20
 CASES = []
@@ -245,6 +246,48 @@ def two_nodes_close_one_session_at_once(w, stack):
         session = where.partition("?")[0].rpartition("/")[2]
         stored = list((w.gateway.root / "data" / w.bucket / prefix / "data").rglob(f"{session}*"))
         want(len(stored) == 1, f"{len(stored)} data objects")
+
+
+@case
+def sha512_first_named_at_the_end(w, stack):
+    """R62 on parts, which nobody gives back before they are an object: 201 when it is right, 400 and nothing
+    left when it is not; in memory that does not depend on the size."""
+    prefix = w.prefix()
+    a, b = (w.node(prefix, endpoint=w.gateway.endpoints[i], stack=stack) for i in (0, 1))
+
+    def push(node, data, name, status):
+        where = node.ok("POST", "/v2/a/b/blobs/uploads/", 202)[0]["Location"]
+        where = chunk(node, where, data[:len(data) // 2], 0)
+        where = chunk(b, where, data[len(data) // 2:], len(data) // 2)
+        sep = "&" if "?" in where else "?"
+        node.ok("PUT", f"{where}{sep}digest={name}", status)
+
+    def stored():
+        return len([f for f in (w.gateway.root / "data" / w.bucket / prefix / "data").rglob("*")
+                    if f.is_file()])
+
+    def sha512(data):
+        return "sha512:" + hashlib.sha512(data).hexdigest()
+
+    data = os.urandom(20 * MIB + 7)
+    push(a, data, sha512(data), 201)
+    want(b.ok("GET", f"/v2/a/b/blobs/{sha512(data)}", 200)[1] == data, "other bytes")
+    want(stored() == 1, f"{stored()} objects")
+    push(a, data, sha512(data + b"x"), 400)
+    push(a, data[1:], sha512(data), 400)  # though the digest has its blob
+    want(stored() == 1, f"{stored()} objects after refusals")
+    want(a.req("HEAD", f"/v2/a/b/blobs/{sha512(data + b'x')}")[0] == 404, "refused and found")
+    data = random_bytes(160 * MIB)
+    before = peak_kib(a)
+    push(a, data, sha512(data), 201)
+    grown = (peak_kib(a) - before) // 1024
+    want(grown < 48, f"the peak of memory grew by {grown} MiB")
+    return f"{grown} MiB more for 160 MiB"
+
+
+def peak_kib(node):
+    text = pathlib.Path(f"/proc/{node.proc.pid}/status").read_text()
+    return int(text.split("VmHWM:")[1].split()[0])
 
 
 @case

@@ -584,7 +584,10 @@ static int link_stream_read(struct store_stream *stream, uint64_t offset, size_t
     if (r < 0)
         return r;
     enter(as_fault(&c), c.err);
-    r = st->inner->ops->stream_read(st->inner, offset, len, out, d);
+    if (net.settings.remote && offset < st->inner->ops->stream_size(st->inner) / 2)
+        r = -ERR_INVAL; /* as of parts */
+    else
+        r = st->inner->ops->stream_read(st->inner, offset, len, out, d);
     leave();
     r = end(&c, r);
     if (r < 0)

@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/metrics.h"
-#include "blobstore/store_ops.h"
 
 struct world {
     struct faults f;
@@ -622,72 +621,12 @@ static void test_births_need_the_stores_clock(void **state)
     store_free(s);
 }
 
-/* On a remote store, by a URL that tells of nothing written: no look, and what is wrong about it is
- * found out. */
-static void test_begun_without_a_look(void **state)
-{
-    struct store *s = mem_store();
-    struct store_ops ops = *s->ops;
-    struct peer a, b;
-    char id[KEYS_SESSION_LEN + 1];
-    struct digest d = content_digest(LARGE, DIGEST_SHA256);
-    struct upload *u;
-
-    (void)state;
-    ops.remote = true;
-    s->ops = &ops;
-    peer_open(&a, s);
-    peer_open(&b, s);
-    start(&a, id);
-    assert_int_equal(upload_hold_new(a.uploads, REPO, IDENTITY, str_of(id), &u, NULL), 0);
-    assert_int_equal(upload_write(u, content(0, 1000), NULL), 0);
-    assert_int_equal(upload_save(u, NULL), 0);
-    upload_release(u);
-
-    /* The same URL at another node, which knows nothing of that: 416, and nothing is lost. */
-    assert_int_equal(upload_hold_new(b.uploads, REPO, IDENTITY, str_of(id), &u, NULL), 0);
-    assert_int_equal(upload_offset(u), 0);
-    assert_int_equal(upload_write(u, content(1000, 500), NULL), 0);
-    assert_int_equal(upload_save(u, NULL), -ERR_RANGE);
-    assert_int_equal(upload_offset(u), 1000);
-    upload_release(u);
-    assert_int_equal(upload_hold_new(b.uploads, REPO, IDENTITY, str_of(id), &u, NULL), 0);
-    assert_int_equal(upload_offset(u), 1000); /* known by now */
-    upload_release(u);
-    assert_int_equal(patch(&a, id, LARGE), 0);
-    assert_int_equal(put(&b, id, LARGE, &d), 0);
-    blob_is_whole(&b, LARGE, &d);
-
-    /* Cancelled elsewhere. */
-    start(&a, id);
-    assert_int_equal(upload_hold(a.uploads, REPO, IDENTITY, str_of(id), &u, NULL), 0);
-    assert_int_equal(upload_cancel(u, NULL), 0);
-    upload_release(u);
-    assert_int_equal(upload_hold_new(b.uploads, REPO, IDENTITY, str_of(id), &u, NULL), 0);
-    assert_int_equal(upload_write(u, content(0, LARGE), NULL), 0);
-    assert_int_equal(upload_save(u, NULL), -ERR_NOTFOUND);
-    upload_release(u);
-
-    /* Bytes that others wrote before are not theirs to end: 416, and the session stays. */
-    start(&a, id);
-    assert_int_equal(patch(&a, id, 1000), 0);
-    assert_int_equal(upload_hold_new(b.uploads, REPO, IDENTITY, str_of(id), &u, NULL), 0);
-    assert_int_equal(upload_write(u, content(1000, LARGE - 1000), NULL), 0);
-    assert_int_equal(upload_close(u, &d, 0, NULL), -ERR_RANGE);
-    upload_release(u);
-    assert_int_equal(offset_of(&a, id), 1000);
-    peer_close(&b);
-    peer_close(&a);
-    store_free(s);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ids_prove_themselves),
         cmocka_unit_test(test_one_request_at_a_time),
         cmocka_unit_test(test_put_alone),
-        cmocka_unit_test(test_begun_without_a_look),
         cmocka_unit_test(test_chunks_on_any_node),
         cmocka_unit_test(test_price_of_a_small_blob),
         cmocka_unit_test(test_entries_as_documented),
