@@ -170,8 +170,6 @@ static int tags_from_query(struct req *r, struct tags *t)
     struct buf one auto_buf = BUF_INIT(QUERY_VALUE_MAX);
     int e;
 
-    if (!buf_reserve(&t->text, (size_t)REPO_TAGS_PUT_MAX * TAG_MAX_LEN))
-        return -ERR_NOMEM; /* views on it must not move */
     for (unsigned i = 0;; i++) {
         struct str tag;
 
@@ -181,6 +179,8 @@ static int tags_from_query(struct req *r, struct tags *t)
             return 0;
         if (e == -ERR_NOMEM)
             return e;
+        if (!buf_reserve(&t->text, (size_t)REPO_TAGS_PUT_MAX * TAG_MAX_LEN - t->text.len))
+            return -ERR_NOMEM; /* once: views on it must not move */
         tag = buf_str(&one);
         if (e < 0 || !tag_valid(tag))
             return err_set(req_detail(r), -ERR_INVAL, "a tag in the query is malformed");

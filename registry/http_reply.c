@@ -65,19 +65,15 @@ void req_add_header(struct req *r, const char *name, struct str value)
 
 void req_add_headerf(struct req *r, const char *name, const char *format, ...)
 {
-    struct buf text auto_buf = BUF_INIT(REQ_HEADER_TEXT_MAX);
-    char *at = buf_reserve(&text, HEADER_FORMAT_MAX);
+    char text[HEADER_FORMAT_MAX];
     va_list args;
-    int n = 0;
+    int n;
 
     va_start(args, format);
-    if (at)
-        n = vsnprintf(at, HEADER_FORMAT_MAX, format, args);
+    n = vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     assert(n >= 0 && n < HEADER_FORMAT_MAX);
-    req_add_header(r, name, str_make(at ? at : "", (size_t)n));
-    if (!at && !r->header_text.err)
-        r->header_text.err = buf_err(&text);
+    req_add_header(r, name, str_make(text, (size_t)n));
 }
 
 bool reply_ready(const struct req *r)
