@@ -36,7 +36,7 @@
                                            */
 #define HTTP_WINDOW_MIN        (1u << 20) /* bytes fetched at once for an answer out of a remote store */
 #define HTTP_WINDOW_MAX        (8u << 20)  /* for a client that waits, while there is memory */
-#define HTTP_SOURCE_MEMORY_MAX (64u << 20) /* of windows above the least; twice this: 503 */
+#define HTTP_SOURCE_MEMORY_MAX (32u << 20) /* of windows above the least; four times this: 503 */
 #define HTTP_REPLY_HEADERS_MAX 16
 #define HTTP_RANGES_MAX        1024  /* R36 */
 #define HTTP_FDS_RESERVED      256   /* descriptors kept for the store and workers */

@@ -142,6 +142,10 @@ void reply_drop(struct req *r);           /* frees an answer that was never queu
 
 int reply_callback(struct req *r, unsigned status, uint64_t size, size_t block,
                    MHD_ContentReaderCallback read, MHD_ContentReaderFreeCallback drop, void *arg);
+/* What a reader returns whose answer cannot go on: the connection ends at once. The library would
+ * let one that was resumed just before stay open until its idle time is up, with the client
+ * waiting. */
+ssize_t reply_break_off(struct MHD_Connection *conn);
 /* Takes the response over. */
 int reply_set(struct req *r, unsigned status, struct MHD_Response *response);
 

@@ -112,6 +112,16 @@ int reply_callback(struct req *r, unsigned status, uint64_t size, size_t block,
     return reply_set(r, status, response);
 }
 
+ssize_t reply_break_off(struct MHD_Connection *conn)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    if (info)
+        (void)shutdown(info->connect_fd, SHUT_RDWR);
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
 int req_reply_empty(struct req *r, unsigned status)
 {
     return reply_set(r, status, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));

@@ -20,6 +20,7 @@
     250000000 /* a client that needs longer for a window that was there is slow                    \
                */
 #define SOURCE_BLOCK (128u << 10) /* the library asks for so much at once */
+#define PROVEN       (4u << 20)   /* bytes that buffers on the way may take without any client */
 #define GROWTH       4            /* of windows, for a client that waits */
 #define WINDOWS      4            /* of an answer: one is sent, the others are fetched ahead */
 #define WINDOWS_SLOW 2            /* the same for a client that does not wait */
@@ -129,7 +130,7 @@ static struct window *next_window(struct source *s)
         s->wish /= 2;
     if (s->wish == HTTP_WINDOW_MIN &&
         !take_memory(s, s->wish,
-                     s->used == 0 && s->asked > 0 ? INT64_MAX : 2LL * HTTP_SOURCE_MEMORY_MAX))
+                     s->used == 0 && s->asked > 0 ? INT64_MAX : 4LL * HTTP_SOURCE_MEMORY_MAX))
         return NULL;
     len = left < s->wish ? (size_t)left : s->wish;
     atomic_fetch_sub(&s->http->sourced, (long long)(s->wish - len));
@@ -194,9 +195,9 @@ static bool first_is_here(struct source *s, bool *ret_failed)
 }
 
 /* A client that waits: more is fetched at once. */
-static void note_waiting(struct source *s)
+static void note_waiting(struct source *s, uint64_t taken)
 {
-    if (s->waited)
+    if (s->waited || taken < PROVEN)
         return;
     s->waits = s->waited = true;
     s->wish = s->wish <= HTTP_WINDOW_MAX / GROWTH ? GROWTH * s->wish : HTTP_WINDOW_MAX;
@@ -220,8 +221,8 @@ static ssize_t read_source(void *arg, uint64_t pos, char *out, size_t max)
         ask_ahead(s);
     if (!first_is_here(s, &failed)) {
         if (!failed)
-            note_waiting(s);
-        return failed ? MHD_CONTENT_READER_END_WITH_ERROR : 0;
+            note_waiting(s, w->offset);
+        return failed ? reply_break_off(s->conn) : 0;
     }
     left = w->len - s->sent;
     if (left > max)

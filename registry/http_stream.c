@@ -171,7 +171,7 @@ static ssize_t read_stream(void *arg, uint64_t pos, char *out, size_t max)
         s->sent += n;
         result = (ssize_t)n;
     } else if (s->broken) {
-        result = MHD_CONTENT_READER_END_WITH_ERROR;
+        result = reply_break_off(s->conn);
     } else if (s->ended) {
         result = MHD_CONTENT_READER_END_OF_STREAM;
     } else {
