@@ -285,10 +285,13 @@ static int initiated_leaf(struct walk *w, struct str group, struct str name, str
     return 0;
 }
 
-int s3xml_initiated(struct str text, struct buf *ret_id)
+int s3xml_initiated(struct str text, struct buf *ret_id, bool *ret_dense)
 {
     int r = walk(text, "InitiateMultipartUploadResult", initiated_leaf, ret_id);
 
+    *ret_dense = r == -ERR_CORRUPT;
+    if (*ret_dense)
+        r = walk(text, "InitiateMultipartUpload", initiated_leaf, ret_id);
     return r < 0 ? r : ret_id->len > 0 ? 0 : -ERR_CORRUPT;
 }
 

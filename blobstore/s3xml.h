@@ -46,8 +46,9 @@ typedef int (*s3_item_fn)(const struct s3_item *item, void *arg);
 int s3xml_objects(struct str text, s3_item_fn fn, void *arg, struct s3_page *ret) must_check;
 int s3xml_uploads(struct str text, s3_item_fn fn, void *arg, struct s3_page *ret) must_check;
 
-/* The id of an upload just begun, appended. */
-int s3xml_initiated(struct str text, struct buf *ret_id) must_check;
+/* The id of an upload just begun, appended. dense: the server is one of those (gofakes3, in rclone)
+ * that lack a word in this answer, and want part numbers without gaps. */
+int s3xml_initiated(struct str text, struct buf *ret_id, bool *ret_dense) must_check;
 /* Complete answers 200 before it knows: 0 = done, -ERR_IO = an error in the body, told. */
 int s3xml_completed(struct str text, struct s3_error *ret) must_check;
 

@@ -101,6 +101,10 @@ static int uploads_page(struct store_s3 *s, struct str prefix, struct s3_page *p
     s3_call_done(&c);
     buf_clear(&page->key_marker);
     buf_clear(&page->upload_marker);
+    if (r == -ERR_NOTFOUND) { /* so rclone says that there are none */
+        page->truncated = false;
+        return 0;
+    }
     if (r == 0)
         r = s3xml_uploads(buf_str(&text), fn, arg, page);
     return r == -ERR_CORRUPT

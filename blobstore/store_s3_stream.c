@@ -9,9 +9,11 @@
  *
  * Two holders of one saved state may both send parts of one upload. Their numbers differ unless
  * both drew the same residue (one in PART_STRIDE); then the later part has replaced the earlier,
- * and completing names a part by its ETag: it fails instead of mixing bytes.
+ * and completing names a part by its ETag: it fails instead of mixing bytes. Where numbers must
+ * have no gaps (s3xml_initiated) only the ETag guards.
  *
- * State: {"upload":"<id or empty>","at":<bytes in parts>,"parts":[[number,"etag"],...]} */
+ * State: {"upload":"<id or empty>","at":<bytes in parts>,"parts":[[number,"etag"],...]}, and
+ * "dense":1 where numbers have no gaps. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -56,6 +58,7 @@ struct s3_stream {
     struct part *parts;
     size_t count, cap;
     unsigned next_number;
+    bool dense;        /* numbers have no gaps */
     uint64_t at, size; /* bytes in parts, sent or being sent; all bytes */
     int fd;
     unsigned now;  /* the slot that fills */
@@ -101,7 +104,6 @@ static int stream_new(struct store_s3 *s, struct str key, struct s3_stream **ret
     st->s = s;
     st->key = BUF_INIT(STORE_KEY_MAX);
     st->upload = BUF_INIT(UPLOAD_ID_MAX);
-    st->next_number = 1 + (unsigned)rand_below(PART_STRIDE);
     st->fd = -1;
     for (unsigned i = 0; i < SLOTS; i++)
         st->slots[i].st = st;
@@ -261,6 +263,12 @@ static void turn(struct s3_stream *st)
     hasher_init(&st->hasher, DIGEST_SHA256);
 }
 
+/* What follows a part of that number, 0 the beginning. */
+static void number_next(struct s3_stream *st, unsigned last)
+{
+    st->next_number = last + 1 + (st->dense ? 0 : (unsigned)rand_below(PART_STRIDE));
+}
+
 static int begin_upload(struct s3_stream *st, struct err_detail *detail)
 {
     struct buf text auto_buf = BUF_INIT(S3XML_TEXT_MAX * 4);
@@ -275,7 +283,9 @@ static int begin_upload(struct s3_stream *st, struct err_detail *detail)
     r = s3_run_one(st->s, &c, detail);
     s3_call_done(&c);
     if (r == 0)
-        r = s3xml_initiated(buf_str(&text), &st->upload);
+        r = s3xml_initiated(buf_str(&text), &st->upload, &st->dense);
+    if (r == 0)
+        number_next(st, 0);
     if (r == 0)
         return 0;
     buf_clear(&st->upload);
@@ -298,7 +308,7 @@ static int new_part(struct s3_stream *st, size_t *ret)
         st->cap = cap;
     }
     st->parts[st->count] = (struct part){st->next_number, ""};
-    st->next_number += PART_STRIDE;
+    st->next_number += st->dense ? 1 : PART_STRIDE;
     *ret = st->count++;
     return 0;
 }
@@ -384,6 +394,8 @@ static int state_text(const struct s3_stream *st, struct buf *out)
         jw_end(&w, ']');
     }
     jw_end(&w, ']');
+    if (st->dense)
+        jw_kint(&w, "dense", 1);
     jw_end(&w, '}');
     return buf_err(out);
 }
@@ -434,7 +446,7 @@ static int state_parse(struct s3_stream *st, struct str state)
     struct json_doc *doc auto_json = NULL;
     const struct json *root, *parts;
     struct str upload;
-    int64_t at;
+    int64_t at, dense;
     int r = 0;
 
     if (json_parse(state, &doc, NULL) < 0)
@@ -446,12 +458,12 @@ static int state_parse(struct s3_stream *st, struct str state)
         (at == 0) != (json_len(parts) == 0))
         return -ERR_CORRUPT;
     buf_add(&st->upload, upload);
+    st->dense = json_get_int(root, "dense", &dense) && dense == 1;
     for (size_t i = 0; i < json_len(parts) && r == 0; i++)
         r = add_saved_part(st, json_at(parts, i));
     st->at = st->size = (uint64_t)at;
     st->slots[0].at = st->at;
-    st->next_number = (st->count > 0 ? st->parts[st->count - 1].number : 0) + 1 +
-                      (unsigned)rand_below(PART_STRIDE);
+    number_next(st, st->count > 0 ? st->parts[st->count - 1].number : 0);
     return r < 0 ? r : buf_err(&st->upload) < 0 ? -ERR_CORRUPT : 0;
 }
 

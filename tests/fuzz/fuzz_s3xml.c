@@ -27,6 +27,7 @@ void fuzz_one(struct str input)
     struct buf id auto_buf = BUF_INIT(S3XML_TEXT_MAX);
     struct s3_error e = {"", ""};
     unsigned objects = 0, uploads = 0;
+    bool dense;
     int o = s3xml_objects(input, check_item, &objects, &page);
     int u = s3xml_uploads(input, check_item, &uploads, &page);
     int error = s3xml_error(input, &e);
@@ -34,7 +35,7 @@ void fuzz_one(struct str input)
     /* A document is of one kind. */
     assert((o == 0) + (u == 0) + (error == 0) <= 1);
     assert(error < 0 || (e.code[0] != '\0' && strlen(e.code) < S3_CODE_MAX));
-    if (s3xml_initiated(input, &id) == 0)
+    if (s3xml_initiated(input, &id, &dense) == 0)
         assert(id.len > 0 && o < 0 && u < 0 && error < 0);
     assert((s3xml_completed(input, &e) == -ERR_IO) == (error == 0));
     check_date(input);

@@ -84,6 +84,7 @@ static void test_error(void **state)
 static void test_completed(void **state)
 {
     struct buf id auto_buf = BUF_INIT(64);
+    bool dense;
     struct s3_error e;
 
     (void)state;
@@ -99,11 +100,20 @@ static void test_completed(void **state)
                      -ERR_CORRUPT);
     assert_int_equal(s3xml_initiated(STR("<InitiateMultipartUploadResult><UploadId>u/1</UploadId>"
                                          "</InitiateMultipartUploadResult>"),
-                                     &id),
+                                     &id, &dense),
                      0);
     assert_string_equal(buf_c(&id), "u/1");
+    assert_false(dense);
     buf_clear(&id);
-    assert_int_equal(s3xml_initiated(STR("<InitiateMultipartUploadResult/>"), &id), -ERR_CORRUPT);
+    assert_int_equal(s3xml_initiated(STR("<InitiateMultipartUpload><UploadId>u-2</UploadId>"
+                                         "</InitiateMultipartUpload>"),
+                                     &id, &dense),
+                     0);
+    assert_string_equal(buf_c(&id), "u-2");
+    assert_true(dense);
+    buf_clear(&id);
+    assert_int_equal(s3xml_initiated(STR("<InitiateMultipartUploadResult/>"), &id, &dense),
+                     -ERR_CORRUPT);
 }
 
 static void test_hostile(void **state)
