@@ -199,8 +199,20 @@ s3_faults() { # NAME BUILD FOLDER OPTION...
 }
 
 # Says itself what is missing; what it brings is tested by the suite clients.
-go_clients() {
-    GO_JOBS=$(nproc) "$HERE/tests/clients/install-go.sh" "$HERE/build-clients" && say "0 passed, 0 failed, 0 skipped"
+go_clients() { # [OPTION]
+    GO_JOBS=$(nproc) "$HERE/tests/clients/install-go.sh" "$HERE/build-clients" "$@" &&
+        say "0 passed, 0 failed, 0 skipped"
+}
+
+# Stores that take long to build: the whole suite but the conformance suite, and a store that stops.
+other_stores() {
+    local store
+    suite go-stores "$GO_SECONDS_MAX" "$HERE/test.sh" --step go_clients --stores
+    for store in minio rclone; do
+        suite "s3-$store" "$S3_SECONDS_MAX" "$python" "$HERE/tests/s3/run.py" --server "$store" \
+            --stowage "$HERE/build/stowage" --path "$HERE/build-clients"
+        s3_faults "s3-faults-$store" build --server "$store" --only store_stopped
+    done
 }
 
 all() {
@@ -265,9 +277,11 @@ matrix() {
         copy_suite copy-whole build --full
         suite scale "$SCALE_SECONDS_MAX" "$python" "$HERE/tests/scale/run.py" \
             --stowage "$HERE/build/stowage"
+        suite go-clients "$GO_SECONDS_MAX" "$HERE/test.sh" --step go_clients
         s3 s3-large build --layer-mib 1024 --last-byte-mib 2048 --only large
         s3_faults s3-faults build --seconds 60 --down 90
         events_suite s3-events build --s3 "$HERE/build-clients"
+        other_stores
     fi
     for compiler in gcc clang-14; do
         for type in debug debugoptimized release; do

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the clients that Debian does not package, with the Go that is present, into a folder.
+# Builds the clients that Debian does not package, with the Go that is present, into a folder; with
+# --stores, object stores that take long to build instead.
 # What is in the folder already is left alone. What cannot be had is printed as
 # 'missing: NAME: REASON'; the status is 0 all the same, since the tests report it again.
 set -euo pipefail
@@ -18,8 +19,15 @@ cosign    github.com/sigstore/cosign/v3           v3.1.3   cmd/cosign
 versitygw github.com/versity/versitygw            v1.8.0   cmd/versitygw
 "
 
-if [ $# -ne 1 ] || [ "$1" = --help ]; then
-    echo "usage: tests/clients/install-go.sh DIR" >&2
+readonly STORES="
+rclone    github.com/rclone/rclone                v1.76.0  .
+minio     github.com/minio/minio                  v0.0.0-20260212201848-7aac2a2c5b7c .
+"
+
+wanted=$CLIENTS
+if [ "${2:-}" = --stores ]; then wanted=$STORES; fi
+if [ $# -lt 1 ] || [ $# -gt 2 ] || [ "$1" = --help ] || [ "${2:---stores}" != --stores ]; then
+    echo "usage: tests/clients/install-go.sh DIR [--stores]" >&2
     exit 2
 fi
 mkdir -p "$1"
@@ -44,11 +52,11 @@ go_trouble() {
 # A module of our own that requires the client's: builds those, too, that refuse to be
 # installed from outside because their go.mod has replacements.
 build() {
-    local name=$1 module=$2 version=$3 package=$4
+    local name=$1 module=$2 version=$3 package=${4#.}
     mkdir "$scratch/$name" && cd "$scratch/$name" && go mod init scratch &&
         go mod edit -require "$module@$version" &&
         timeout "$BUILD_SECONDS_MAX" nice go build -p "${GO_JOBS:-1}" -mod=mod -trimpath \
-            -o "$target/.$name.new" "$module/$package" &&
+            -o "$target/.$name.new" "$module${package:+/$package}" &&
         mv "$target/.$name.new" "$target/$name"
 }
 
@@ -67,4 +75,4 @@ while read -r name module version package; do
     else
         echo "missing: $name: $(tail -n 1 "$scratch/log")"
     fi
-done <<<"$CLIENTS"
+done <<<"$wanted"

@@ -44,6 +44,7 @@ REPOS, TAGS = ["soak/a", "soak/b"], [f"t{i}" for i in range(5)]
 BLOB_SIZES = (3_000, 300_000, 300_000, 10 * MIB + 7)
 REST_S = 8  # all that was held back has arrived, numbers of unknown outcome are settled
 RECOVERY_S = 5
+ANSWER_S = 40  # an answer that broke off, and the one after it
 MEMORY_MORE_MIB = 96
 STATUSES_OF_TROUBLE = (503, 416)
 
@@ -195,6 +196,7 @@ class Asker:
     def __init__(self, node, targets, stop):
         self.node, self.targets, self.stop = node.again(), targets, stop
         self.seen = {}
+        self.slowest = 0
         self.problem = None
         self.thread = threading.Thread(target=self.run)
 
@@ -205,7 +207,9 @@ class Asker:
                     return
                 method, target, body, good = self.targets[turn % len(self.targets)]
                 kind = {"Content-Type": world_mod.MANIFEST} if method == "PUT" else {}
+                begin = time.monotonic()
                 status, heads, _ = self.node.req(method, target, body, kind)
+                self.slowest = max(self.slowest, time.monotonic() - begin)
                 self.seen[status] = self.seen.get(status, 0) + 1
                 if status not in (good, 503):
                     raise Problem(f"{method} {target}: {status}")
@@ -264,10 +268,13 @@ def store_stopped(ctx, stack):
         raise Problem(f"all is well again only {max(took):.1f} s after the store's return")
     if max(b - a for a, b in zip(before, worst)) > MEMORY_MORE_MIB:
         raise Problem(f"memory went from {before} to {worst} MiB")
+    slowest = max(a.slowest for a in askers)
+    if slowest > ANSWER_S:
+        raise Problem(f"a client waited {slowest:.0f} s for an answer or the end of one")
     refused = sum(a.seen.get(503, 0) for a in askers)
     if not refused:
         raise Problem("nobody was told 503")
-    return f"{refused} answers 503, {max(took):.2f} s until all is well, memory {before} to {worst} MiB"
+    return f"{refused} answers 503, at most after {slowest:.0f} s, {max(took):.2f} s until all is well, memory {before} to {worst} MiB"
 
 
 CASES = (proxy_in_trouble, store_stopped)

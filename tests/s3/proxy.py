@@ -5,7 +5,7 @@ careless gateways do.
 
 plain: requests go through as they are. drop: the condition of a create is lost. head-then-put: it
 is turned into a look and a PUT without condition. The last two sign again, since what was signed
-has changed. .log is the list of (method, path, query, status, seconds upstream) so far.
+has changed. .log is the list of (method, path, query, status, seconds upstream, when they began).
 """
 
 import http.client
@@ -93,7 +93,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         parts = urllib.parse.urlsplit(self.path)
         with proxy.lock:
             proxy.log.append((self.command, urllib.parse.unquote(parts.path), parts.query, status,
-                              time.monotonic() - self.begun))
+                              time.monotonic() - self.begun, self.begun))
         lines = [f"HTTP/1.1 {status} x"]
         told = False
         for name, value in headers:

@@ -33,7 +33,7 @@ import cases_speed  # noqa: E402
 import gateway as gateway_mod  # noqa: E402
 import loop  # noqa: E402
 import proxy as proxy_mod  # noqa: E402
-from world import MANIFEST, World, digest, random_bytes, want  # noqa: E402
+from world import MANIFEST, World, digest, image_manifest, random_bytes, want  # noqa: E402
 
 MIB = 1 << 20
 CASES = []
@@ -378,11 +378,30 @@ def crawl(node):
         return body
 
     for name in json.loads(ask("/v2/_catalog"))["repositories"]:
-        for tag in json.loads(ask(f"/v2/{name}/tags/list"))["tags"]:
-            manifest = json.loads(ask(f"/v2/{name}/manifests/{tag}"))
+        repo = f"/v2/{name}"
+        for what in ("_stowage/log", "_stowage/settings", "tags/list?n=2", "tags/list?at=2"):
+            ask(f"{repo}/{what}")
+        for tag in json.loads(ask(f"{repo}/tags/list"))["tags"]:
+            body = ask(f"{repo}/manifests/{tag}")
+            ask(f"{repo}/manifests/{digest(body)}")
+            ask(f"{repo}/referrers/{digest(body)}")
+            manifest = json.loads(body)
             for one in [manifest["config"], *manifest["layers"]]:
-                ask(f"/v2/{name}/blobs/{one['digest']}")
+                ask(f"{repo}/blobs/{one['digest']}")
     return answers
+
+
+def refer(node, repo, tag):
+    """An artifact whose subject is what the tag is on, and a tag that moves."""
+    about = node.ok("GET", f"/v2/{repo}/manifests/{tag}", 200)[1]
+    config = b'{"of":"artifact"}'
+    node.blob(repo, config)
+    made = json.loads(image_manifest(config, []))
+    made["subject"] = {"mediaType": MANIFEST, "digest": digest(about), "size": len(about)}
+    body = json.dumps(made).encode()
+    kind = {"Content-Type": MANIFEST}
+    node.ok("PUT", f"/v2/{repo}/manifests/{digest(body)}", 201, body, kind)
+    node.ok("PUT", f"/v2/{repo}/manifests/latest", 201, about, kind)
 
 
 @case
@@ -395,9 +414,11 @@ def another_node_with_the_credentials_alone_answers_the_same(w, stack):
     for i in range(6):
         nodes[i % 3].image(f"team/app{i % 2}", f"v{i}",
                            [os.urandom(200), os.urandom(100_000), os.urandom(2 * MIB)], str(i))
+        refer(nodes[i % 3], f"team/app{i % 2}", f"v{i}")
     before = crawl(nodes[0])
-    want(len(before) == 1 + 2 + 6 + 24, f"{len(before)} answers")
-    want(all(a[0] == 200 for a in before.values()), "an answer that is not 200")
+    want(len(before) == 1 + 2 * (5 + 1) + 6 * (3 + 4), f"{len(before)} answers")
+    bad = [target for target, answer in before.items() if answer[0] != 200]
+    want(not bad, f"answers that are not 200: {bad[:5]}")
     want(crawl(nodes[2]) == before, "two nodes differ")
     for node in nodes:
         node.stop()
