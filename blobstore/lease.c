@@ -204,13 +204,26 @@ int lease_step(struct lease *l, int64_t *ret_wait_ms, struct err_detail *detail)
     return e == -ERR_EXISTS ? look(l, detail) : e;
 }
 
+int lease_released(struct lease *l, int64_t *ret_ms, struct err_detail *detail)
+{
+    int e = look(l, detail);
+
+    if (e == 0)
+        *ret_ms = l->holder.held ? 0 : l->holder.ts;
+    return e;
+}
+
 void lease_release(struct lease *l)
 {
     struct err_detail why = {""};
+    int64_t now = 0;
 
     if (!lease_epoch(l))
         return;
     set_held(l, 0, 0);
-    if (append(l, "release", clock_boot_ms(), &why) < 0)
+    if (append(l, "release", clock_boot_ms(), &why) == 0 &&
+        store_now(node_store(l->node), &now, &why) == 0)
+        l->holder = (struct holder){.mine = true, .ts = now};
+    else
         log_info("lease.not_released", KV_S("job", l->job), KV_S("why", why.text));
 }

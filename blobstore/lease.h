@@ -8,7 +8,7 @@
  * lease must be harmless when two do it, or be a numbered create (lastlog.h) whose number the new
  * holder has taken when it begins: then what an old holder still sends finds its number filled.
  *
- * Thread rule: lease_step and lease_release by one thread; lease_epoch by any. */
+ * Thread rule: lease_step, lease_released and lease_release by one thread; lease_epoch by any. */
 #ifndef STOWAGE_BLOBSTORE_LEASE_H
 #define STOWAGE_BLOBSTORE_LEASE_H
 
@@ -27,6 +27,10 @@ void lease_free(struct lease *l); /* without releasing */
  * it could not; the lease may still be held. Costs one look at the next number, and a create each
  * third of the time for the holder. */
 int lease_step(struct lease *l, int64_t *ret_wait_ms, struct err_detail *detail) must_check;
+
+/* When it was last given back, by the store's clock in ms; 0: it is held, or never was. Looks, and
+ * takes nothing. */
+int lease_released(struct lease *l, int64_t *ret_ms, struct err_detail *detail) must_check;
 
 /* The epoch in which this node holds the lease now, else 0. Rises with every holder; a holder keeps
  * its first one. */

@@ -82,10 +82,13 @@ int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
 /* Ends the session for all nodes, by an entry. */
 int upload_cancel(struct upload *u, struct err_detail *detail) must_check;
 
-/* Hourly: expires idle sessions, removes what ended ones left, sweeps streams without a living
- * session. Any number of nodes may do it at once. Also gives up descriptors of sessions idle in
- * this process. */
-int uploads_sweep(struct uploads *us, struct err_detail *detail) must_check;
+/* Asked before each session; false ends a sweep early. */
+typedef bool uploads_go_on_fn(void *arg);
+/* Hourly, by one node: expires idle sessions, removes what ended ones left, sweeps streams without
+ * a living session. Harmless when several do it at once. -ERR_AGAIN: go_on said no; NULL never
+ * does. Also gives up descriptors of sessions idle in this process. */
+int uploads_sweep(struct uploads *us, uploads_go_on_fn *go_on, void *arg,
+                  struct err_detail *detail) must_check;
 void uploads_trim(struct uploads *us); /* only the descriptors; every minute */
 
 #endif

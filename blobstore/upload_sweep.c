@@ -1,6 +1,6 @@
 /* How sessions end by age, and what is removed of ended ones (docs/bucket-format.md section 7,
- * B17-B19). Any number of nodes may sweep at once: ends are log entries, and what is removed is
- * removed by a number that never comes again.
+ * B17-B19). One node sweeps (registry/maint.c), but any number may at once: ends are log entries,
+ * and what is removed is removed by a number that never comes again.
  *
  * Order of removal: leftovers of the stream, the data object no record names, then the entries from
  * the first to the last. Who reads in between finds no first entry of a session born more than a
@@ -23,6 +23,17 @@ struct group {
     uint64_t first, last;
     int64_t modified_ms; /* of the last */
 };
+
+struct sweep {
+    struct uploads *us;
+    uploads_go_on_fn *go_on;
+    void *arg;
+};
+
+static bool may_go_on(const struct sweep *s)
+{
+    return !s->go_on || s->go_on(s->arg);
+}
 
 struct page {
     struct group at[SWEEP_PAGE_KEYS + 1]; /* the first may be carried over from the page before */
@@ -143,20 +154,25 @@ static int sweep_session(struct uploads *us, const struct group *g)
 
 /* ---- all sessions, a page at a time */
 
-/* One session that cannot be swept does not keep the others; the first error is told at the end. */
-static void sweep_page(struct uploads *us, const struct page *page, unsigned count, int *ret_err)
+/* One session that cannot be swept does not keep the others; the first error is told at the end.
+ * -ERR_AGAIN: the sweep ends early. */
+static int sweep_page(const struct sweep *s, const struct page *page, unsigned count, int *ret_err)
 {
     for (unsigned i = 0; i < count; i++) {
-        int r = sweep_session(us, &page->at[i]);
+        int r;
 
+        if (!may_go_on(s))
+            return -ERR_AGAIN;
+        r = sweep_session(s->us, &page->at[i]);
         if (r < 0) {
             log_debug("upload.sweep", KV_S("error", err_name(r)));
             *ret_err = *ret_err < 0 ? *ret_err : r;
         }
     }
+    return 0;
 }
 
-static int sweep_sessions(struct uploads *us, struct err_detail *detail)
+static int sweep_sessions(const struct sweep *s, struct err_detail *detail)
 {
     struct page *page auto_of(page_freep) = calloc(1, sizeof(*page));
     struct buf after auto_buf = BUF_INIT(STORE_KEY_MAX);
@@ -170,7 +186,7 @@ static int sweep_sessions(struct uploads *us, struct err_detail *detail)
         int r;
 
         page->keys = 0;
-        r = store_list(us->store, STR(KEYS_UPLOADS), buf_str(&after), SWEEP_PAGE_KEYS, page_add,
+        r = store_list(s->us->store, STR(KEYS_UPLOADS), buf_str(&after), SWEEP_PAGE_KEYS, page_add,
                        page, detail);
         if (r < 0)
             return r;
@@ -178,15 +194,15 @@ static int sweep_sessions(struct uploads *us, struct err_detail *detail)
         buf_clear(&after);
         buf_add(&after, buf_str(&page->last_key));
         if (more && page->count > 0) { /* the last session's entries may go on */
-            sweep_page(us, page, page->count - 1, &err);
+            r = sweep_page(s, page, page->count - 1, &err);
             page->at[0] = page->at[page->count - 1];
             page->count = 1;
         } else {
-            sweep_page(us, page, page->count, &err);
+            r = sweep_page(s, page, page->count, &err);
             page->count = 0;
         }
-        if (buf_err(&after) < 0)
-            return buf_err(&after);
+        if (r < 0 || buf_err(&after) < 0)
+            return r < 0 ? r : buf_err(&after);
     }
     return err < 0 ? err_set(detail, err, "an upload session could not be swept") : 0;
 }
@@ -242,8 +258,9 @@ static int sweep_orphan(struct uploads *us, struct str id)
     return sweep_stream(us, id);
 }
 
-static int sweep_streams(struct uploads *us, struct err_detail *detail)
+static int sweep_streams(const struct sweep *sweep, struct err_detail *detail)
 {
+    struct uploads *us = sweep->us;
     struct streams s auto_of(streams_done) = {.ids = calloc(SWEEP_STREAMS_MAX, sizeof(*s.ids))};
     int64_t now;
     int r = s.ids ? uploads_now(us, &now, detail) : -ERR_NOMEM;
@@ -253,17 +270,20 @@ static int sweep_streams(struct uploads *us, struct err_detail *detail)
     s.before_ms = now - UPLOAD_SWEEP_MS;
     r = store_stream_list(us->store, streams_add, &s, detail);
     for (unsigned i = 0; r == 0 && i < s.count; i++)
-        r = sweep_orphan(us, str_of(s.ids[i]));
+        r = may_go_on(sweep) ? sweep_orphan(us, str_of(s.ids[i])) : -ERR_AGAIN;
     return r;
 }
 
-int uploads_sweep(struct uploads *us, struct err_detail *detail)
+int uploads_sweep(struct uploads *us, uploads_go_on_fn *go_on, void *arg, struct err_detail *detail)
 {
+    const struct sweep s = {us, go_on, arg};
     int sessions, streams;
 
     assert(us);
     uploads_trim(us);
-    sessions = sweep_sessions(us, detail);
-    streams = sweep_streams(us, sessions < 0 ? NULL : detail);
+    sessions = sweep_sessions(&s, detail);
+    if (sessions == -ERR_AGAIN)
+        return sessions;
+    streams = sweep_streams(&s, sessions < 0 ? NULL : detail);
     return sessions < 0 ? sessions : streams;
 }

@@ -1,6 +1,8 @@
-/* Scheduled maintenance of a serving node: idle upload sessions expire, what they left is swept,
- * temporary files of dead processes go, threads and memory that a load left behind go back to the
- * system. Every step is harmless when several nodes do it at once. */
+/* Scheduled maintenance of a serving node: temporary files of dead processes go, threads and memory
+ * that a load left behind go back to the system; and, by one node of a store an hour: idle upload
+ * sessions expire, what they left is swept. That one holds the lease "sweep" while it does; the
+ * others look for its end, so that one that was stopped is followed by another within
+ * LEASE_TTL_MS. */
 #ifndef STOWAGE_REGISTRY_MAINT_H
 #define STOWAGE_REGISTRY_MAINT_H
 

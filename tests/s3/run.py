@@ -30,6 +30,7 @@ import cases_cache  # noqa: E402
 import cases_clients  # noqa: E402
 import cases_nodes  # noqa: E402
 import cases_speed  # noqa: E402
+import cases_sweep  # noqa: E402
 import gateway as gateway_mod  # noqa: E402
 import loop  # noqa: E402
 import proxy as proxy_mod  # noqa: E402
@@ -632,7 +633,8 @@ def main():
         world.conformance = args.conformance
         world.unit = args.unit and os.path.abspath(args.unit)
         world.layer_mib, world.last_byte_mib, world.path = args.layer_mib, args.last_byte_mib, args.path
-        return loop.run_cases([*CASES, *cases_cache.CASES, *cases_nodes.CASES, *cases_clients.CASES, *cases_speed.CASES], args.only, world)
+        return loop.run_cases([*CASES, *cases_cache.CASES, *cases_nodes.CASES, *cases_clients.CASES, *cases_speed.CASES], args.only, world,
+                              beside=cases_sweep.BESIDE)
 
 
 if __name__ == "__main__":

@@ -486,7 +486,7 @@ void request_mount(struct request *rq)
 void request_sweep(struct request *rq)
 {
     struct err_detail why = {{0}};
-    int e = uploads_sweep(rq->site->uploads, &why);
+    int e = uploads_sweep(rq->site->uploads, NULL, NULL, &why);
 
     if (e < 0)
         note_error("sweep", e, &why);

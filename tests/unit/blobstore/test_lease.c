@@ -170,6 +170,29 @@ static void test_released_is_taken_at_once(void **state)
     assert_int_equal(holder(&w), 1);
 }
 
+/* Who does a job now and then asks how long ago it was done. */
+static void test_when_it_was_given_back(void **state)
+{
+    struct world w auto_world;
+    int64_t ms = -1, now;
+
+    (void)state;
+    world_open(&w);
+    assert_int_equal(lease_released(w.leases[0], &ms, NULL), 0);
+    assert_int_equal(ms, 0);
+    assert_int_equal(step(&w, 0), 0);
+    assert_int_equal(lease_released(w.leases[1], &ms, NULL), 0);
+    assert_int_equal(ms, 0);
+    assert_int_equal(store_now(w.s, &now, NULL), 0);
+    lease_release(w.leases[0]);
+    fake_time_pass(3000);
+    for (unsigned i = 0; i < NODES; i++) {
+        assert_int_equal(lease_released(w.leases[i], &ms, NULL), 0);
+        assert_true(ms >= now && ms < now + 3000);
+    }
+    assert_int_equal(holder(&w), -1); /* looking takes nothing */
+}
+
 /* A store that answers nothing: the holder stops before others could begin. */
 static void test_cut_off(void **state)
 {
@@ -287,6 +310,7 @@ int main(void)
         cmocka_unit_test_setup(test_dead_holder_is_followed, setup),
         cmocka_unit_test_setup(test_restart, setup),
         cmocka_unit_test_setup(test_released_is_taken_at_once, setup),
+        cmocka_unit_test_setup(test_when_it_was_given_back, setup),
         cmocka_unit_test_setup(test_cut_off, setup),
         cmocka_unit_test_setup(test_chance, setup),
         cmocka_unit_test_setup(test_old_entries_go, setup),

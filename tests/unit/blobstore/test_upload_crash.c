@@ -318,7 +318,7 @@ static void hook_sleep(const struct store_fault_call *call, void *arg)
     w->hook_result = count_objects(w->s, "blobs/") == 0 ? -1 : 1;
     for (int i = 0; i < 3; i++) {
         fake_time_pass(27 * HOUR_MS);
-        assert_int_equal(uploads_sweep(w->b.uploads, NULL), 0);
+        assert_int_equal(uploads_sweep(w->b.uploads, NULL, NULL, NULL), 0);
     }
 }
 

@@ -42,7 +42,7 @@ static void work(void *arg)
 
         if (push_chunks(w->shared, w->number + i, size) != 0)
             atomic_fetch_add(&w->shared->failed, 1);
-        if (i % 4 == 3 && uploads_sweep(w->shared->peers[0].uploads, NULL) != 0)
+        if (i % 4 == 3 && uploads_sweep(w->shared->peers[0].uploads, NULL, NULL, NULL) != 0)
             atomic_fetch_add(&w->shared->failed, 1);
     }
 }

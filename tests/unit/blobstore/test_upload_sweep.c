@@ -46,7 +46,7 @@ static unsigned entries_of(struct world *w)
 
 static void sweep(struct world *w)
 {
-    assert_int_equal(uploads_sweep(w->b.uploads, NULL), 0);
+    assert_int_equal(uploads_sweep(w->b.uploads, NULL, NULL, NULL), 0);
 }
 
 /* ---- what expires */
@@ -260,7 +260,7 @@ static void test_sweep_dies_at_any_call(void **state)
             fake_time_pass(27 * HOUR_MS);
             faults_clear(&w.f);
             w.f.dead_after = at;
-            (void)!uploads_sweep(w.b.uploads, NULL);
+            (void)!uploads_sweep(w.b.uploads, NULL, NULL, NULL);
             done = w.f.calls <= at;
             faults_clear(&w.f);
             assert_int_equal(offset_of(&w.a, w.id), -ERR_NOTFOUND);
@@ -278,7 +278,7 @@ static void hook_sweep(const struct store_fault_call *call, void *arg)
     struct world *w = arg;
 
     (void)call;
-    assert_int_equal(uploads_sweep(w->a.uploads, NULL), 0);
+    assert_int_equal(uploads_sweep(w->a.uploads, NULL, NULL, NULL), 0);
 }
 
 static void test_two_sweeps_at_once(void **state)
@@ -336,6 +336,34 @@ static void test_many_sessions_and_entries(void **state)
     assert_int_equal(count_objects(w.s, "uploads/"), 0);
 }
 
+static bool some(void *arg)
+{
+    return (*(unsigned *)arg)-- > 0;
+}
+
+/* Who may not go on leaves the rest to the next one, the middle of a page or not. */
+static void test_left_early(void **state)
+{
+    static char ids[10][KEYS_SESSION_LEN + 1];
+    struct world w auto_world;
+    unsigned left = 3, ended = 0;
+
+    (void)state;
+    world_open(&w);
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        start(&w.a, ids[i]);
+        assert_int_equal(patch(&w.a, ids[i], 1), 0);
+    }
+    fake_time_pass(25 * HOUR_MS);
+    assert_int_equal(uploads_sweep(w.b.uploads, some, &left, NULL), -ERR_AGAIN);
+    assert_int_equal(count_objects(w.s, "uploads/"), ARRAY_LEN(ids) + 3);
+    sweep(&w);
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+        ended += offset_of(&w.a, ids[i]) == -ERR_NOTFOUND;
+    assert_int_equal(ended, ARRAY_LEN(ids));
+    assert_int_equal(count_objects(w.s, "uploads/"), 2 * ARRAY_LEN(ids));
+}
+
 /* One session that cannot be read keeps nothing else from being swept. */
 static void test_damaged_session_does_not_stop_the_sweep(void **state)
 {
@@ -354,7 +382,7 @@ static void test_damaged_session_does_not_stop_the_sweep(void **state)
     buf_add(&key, STR("/00000000000000000001"));
     assert_int_equal(store_put(w.s, buf_str(&key), STORE_UPLOAD, STR("rot"), NULL), 0);
     fake_time_pass(25 * HOUR_MS);
-    assert_int_equal(uploads_sweep(w.b.uploads, NULL), -ERR_CORRUPT);
+    assert_int_equal(uploads_sweep(w.b.uploads, NULL, NULL, NULL), -ERR_CORRUPT);
     assert_int_equal(entries_of(&w), 2); /* expired all the same */
 }
 
@@ -390,6 +418,7 @@ int main(void)
         cmocka_unit_test(test_sweep_dies_at_any_call),
         cmocka_unit_test(test_two_sweeps_at_once),
         cmocka_unit_test(test_many_sessions_and_entries),
+        cmocka_unit_test(test_left_early),
         cmocka_unit_test(test_damaged_session_does_not_stop_the_sweep),
         cmocka_unit_test(test_stream_without_a_session),
     };

@@ -203,7 +203,7 @@ unsigned sweep_all(struct peer *p, struct store *s)
 
     for (int i = 0; i < 3; i++) { /* expire, remove, and once more for what a crash left between */
         fake_time_pass(27 * HOUR_MS);
-        assert_int_equal(uploads_sweep(p->uploads, NULL), 0);
+        assert_int_equal(uploads_sweep(p->uploads, NULL, NULL, NULL), 0);
     }
     assert_int_equal(count_objects(s, "uploads/"), 0);
     assert_int_equal(store_stream_list(s, no_stream, NULL, NULL), 0);
