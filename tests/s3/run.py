@@ -29,6 +29,7 @@ sys.path.insert(0, str(HERE))
 import cases_cache  # noqa: E402
 import cases_clients  # noqa: E402
 import cases_nodes  # noqa: E402
+import cases_peers  # noqa: E402
 import cases_speed  # noqa: E402
 import cases_sweep  # noqa: E402
 import gateway as gateway_mod  # noqa: E402
@@ -633,7 +634,7 @@ def main():
         world.conformance = args.conformance
         world.unit = args.unit and os.path.abspath(args.unit)
         world.layer_mib, world.last_byte_mib, world.path = args.layer_mib, args.last_byte_mib, args.path
-        return loop.run_cases([*CASES, *cases_cache.CASES, *cases_nodes.CASES, *cases_clients.CASES, *cases_speed.CASES], args.only, world,
+        return loop.run_cases([*CASES, *cases_cache.CASES, *cases_nodes.CASES, *cases_clients.CASES, *cases_peers.CASES, *cases_speed.CASES], args.only, world,
                               beside=cases_sweep.BESIDE)
 
 

@@ -100,7 +100,7 @@ class Node(server_mod.Server):
     def blob(self, repo, data):
         """As docker pushes: is it there, then POST, PATCH, PUT."""
         name = digest(data)
-        if self.req("HEAD", f"/v2/{repo}/blobs/{name}")[0] == 200:
+        if self.req("HEAD", f"/v2/{repo}/blobs/{name}")[0] in (200, 307):
             return name
         where = self.ok("POST", f"/v2/{repo}/blobs/uploads/", 202)[0]["Location"]
         where = self.ok("PATCH", where, 202, data)[0]["Location"]
@@ -114,7 +114,7 @@ class Node(server_mod.Server):
         for data in [*layers, config]:
             self.blob(repo, data)
         manifest = image_manifest(config, layers)
-        if self.req("HEAD", f"/v2/{repo}/manifests/{tag}")[1].get(
+        if self.req("HEAD", f"/v2/{repo}/manifests/{tag}", headers={"Accept": MANIFEST})[1].get(
                 "Docker-Content-Digest") != digest(manifest):
             self.ok("PUT", f"/v2/{repo}/manifests/{tag}", 201, manifest,
                     {"Content-Type": MANIFEST})
