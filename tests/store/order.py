@@ -94,13 +94,15 @@ class Parser(unittest.TestCase):
             '13 linkat(AT_FDCWD</>, "/proc/self/fd/5", 6</r/a>, "b, c", AT_SYMLINK_FOLLOW) = 0\n',
             '12 <... fdatasync resumed>) = 0\n',
             '13 linkat(3</r/.tmp>, "x", 6</r/a>, "d", 0) = -1 EEXIST (File exists)\n',
+            '13 linkat(5</r/.tmp/#8 (deleted)>, "", 6</r/a>, "e", AT_EMPTY_PATH) = 0\n',
             '13 +++ exited with 0 +++\n',
         ])
-        self.assertEqual([c.name for c in calls], ["linkat", "fdatasync", "linkat"])
+        self.assertEqual([c.name for c in calls], ["linkat", "fdatasync", "linkat", "linkat"])
         self.assertEqual((calls[1].begin, calls[1].end), (0, 2))
         self.assertEqual(calls[0].text(3), "b, c")
         self.assertEqual(calls[0].text(1), "/proc/self/fd/5")
         self.assertEqual(calls[2].result, -1)
+        self.assertEqual([syscalls.descriptor_of(calls[i]) for i in (0, 2, 3)], ["5", None, "5"])
 
     def test_without_either_nothing_is_shown(self):
         if not syscalls.strace_works() and RECORDER == "none":

@@ -95,15 +95,23 @@ def answers(calls, pattern):
             if c.name in ("write", "writev", "sendmsg", "sendto") and re.search(pattern, ", ".join(c.args))]
 
 
-def source_of(calls, link):
-    """Path of the file that was linked. A nameless one is linked through its descriptor; its path is the
-    one under which the descriptor was last written to or synced, for this link."""
+def descriptor_of(link):
+    """The number of the descriptor by which, or through which, a nameless file is linked; else None."""
     through = re.match(r"^/proc/self/fd/(\d+)$", link.text(1))
-    if not through:
+    if through:
+        return through.group(1)
+    return link.fd(0)[0] if link.text(1) == "" else None
+
+
+def source_of(calls, link):
+    """Path of the file that was linked. That of a nameless one is the one under which the descriptor was
+    last written to or synced, for this link."""
+    number = descriptor_of(link)
+    if number is None:
         return os.path.join(link.fd(0)[1], link.text(1))
-    earlier = [c.end for c in calls if c.name == "linkat" and c.end < link.begin and c.text(1) == link.text(1)]
+    earlier = [c.end for c in calls if c.name == "linkat" and c.end < link.begin and descriptor_of(c) == number]
     paths = [c.fd(0)[1] for c in calls if c.name in WRITES + SYNCS and c.end < link.begin
-             and c.begin > max(earlier, default=-1) and c.fd(0)[0] == through.group(1)]
+             and c.begin > max(earlier, default=-1) and c.fd(0)[0] == number]
     return paths[-1] if paths else ""
 
 
