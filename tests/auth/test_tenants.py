@@ -1,11 +1,16 @@
 """Two tenants of one registry, in both modes: nothing of the one is seen, read, mounted, finished or
 listed by the other, and answers do not tell whether it is there (I13)."""
 
+import http.client
 import json
+import re
+import threading
+import time
 import urllib.parse
 
 import oci
 import people
+import server as server_mod
 from harness import case
 from people import Door
 
@@ -35,6 +40,35 @@ def views(t, mode):
     return d, view("alice"), view("bob")
 
 
+class Follower:
+    """Reads the stream of all events as they happen; what came is kept as text."""
+
+    def __init__(self, view):
+        self.text, self.status = "", None
+        _, host, port = view.addr
+        self.conn = http.client.HTTPConnection(host, port, timeout=20)
+        headers = dict(view.always) | {"Accept": "text/event-stream"}
+        self.conn.request("GET", "/v2/_stowage/events", headers=headers)
+        self.answer = self.conn.getresponse()
+        self.status = self.answer.status
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        while line := self.answer.readline():
+            self.text += line.decode()
+
+
+def past_catalogs(t, alice, bob):
+    """What each sees of a moment before alice has another repository."""
+    time.sleep(1.2)
+    whole = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    time.sleep(0.05 + server_mod.stamp_pause())
+    alice.image("a/y", "later")  # after that the moment is final
+    for where in (f"/v2/_catalog?at={whole}", f"/v2/at-{re.sub('[-:]', '', whole).lower()}/_catalog"):
+        t.eq(bob.get(where).json()["repositories"], ["b/z"], f"bob's {where}")
+        t.eq(alice.get(where).json()["repositories"], ["a/x"], f"alice's {where}")
+
+
 def same(t, got, wanted, what):
     """Two answers that must not differ, but for what was asked and the request's own marks."""
     t.eq(got.status, wanted.status, f"status of {what}")
@@ -43,6 +77,7 @@ def same(t, got, wanted, what):
 
 def matrix(t, mode):
     d, alice, bob = views(t, mode)
+    live = Follower(bob)
     blob = alice.blob("a/x", SECRET)
     digest, _ = alice.image("a/x", "v1")
     alice.artifact("a/x", subject={"mediaType": oci.IMAGE, "digest": digest, "size": 10})
@@ -123,6 +158,10 @@ def matrix(t, mode):
     events = bob.get("/v2/_stowage/events?wait=1")
     text = events.body.decode()
     t.true("b/z" in text and "a/x" not in text, "bob's events are his", text[:300])
+    t.eq(live.status, 200, "a follower")
+    t.true(people.eventually(lambda: "b/z" in live.text), "bob hears of his push", live.text[-300:])
+    past_catalogs(t, alice, bob)
+    t.true("a/" not in live.text, "bob hears of his pushes only", live.text[:300])
     t.eq(bob.blob("b/new", SECRET), blob, "bob may push the same bytes himself")
     t.status(alice.get(f"/v2/a/x/blobs/{blob}"), 200)
     entries = json.dumps([p.name for p in d.root().glob("repos/*")])
