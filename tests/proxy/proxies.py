@@ -57,11 +57,11 @@ def free_port(host):
         return s.getsockname()[1]
 
 
-def certificates(folder, names):
-    """An authority, and a server certificate for names and addresses; returns the folder."""
+def certificates(folder, names, usage="serverAuth"):
+    """An authority, and a certificate "server" for names and addresses; returns the folder."""
     folder.mkdir()
     alt = ",".join(f"{'IP' if n[0].isdigit() else 'DNS'}:{n}" for n in names)
-    (folder / "server.ext").write_text(f"subjectAltName={alt}\nextendedKeyUsage=serverAuth\n")
+    (folder / "server.ext").write_text(f"subjectAltName={alt}\nextendedKeyUsage={usage}\n")
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
     for words in (
         ("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj",

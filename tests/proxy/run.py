@@ -29,6 +29,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "clients"), str(HERE.parent / "api")]
 
 import cases_api  # noqa: E402
+import cases_certificates  # noqa: E402
 import cases_clients  # noqa: E402
 import cases_http  # noqa: E402
 import harness  # noqa: E402
@@ -49,6 +50,8 @@ def all_cases():
                 return cases_clients.run_client(w, kind, name)
 
             yield f"{kind}: {name} pushes and pulls", kind, through
+    for title, function in cases_certificates.CASES:
+        yield f"nginx: {title}", "nginx", function
     for title, function in cases_api.DEPLOY_CASES:
         yield f"deploy: {title}", "nginx", function
     for kind in KINDS:
