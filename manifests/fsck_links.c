@@ -51,8 +51,6 @@ static int check_u(struct fsck *f, struct str key, const struct digest *d, struc
     char text[DIGEST_TEXT_MAX];
     int e;
 
-    if (u == 0)
-        return 0;
     if (u > INT64_MAX) {
         fsck_say(f, FSCK_GARBAGE, key, "none", NEVER);
         return 0;
@@ -66,6 +64,22 @@ static int check_u(struct fsck *f, struct str key, const struct digest *d, struc
     if (e == -ERR_NOTFOUND || (e == 0 && !unlinks(&entry, digest_text(d, text))))
         fsck_say(f, FSCK_GARBAGE, key, "none", NEVER);
     return e == -ERR_NOTFOUND || e == -ERR_VERSION || fsck_of_object(e) ? 0 : e;
+}
+
+/* B44: the first one is there before any other. */
+static int check_first(struct fsck *f, const struct digest *d, unsigned g, struct str repo)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    struct store_info info;
+    int e;
+
+    keys_link(&key, d, g, repo, 0);
+    e = buf_err(&key) < 0 ? buf_err(&key) : fsck_head(f, buf_str(&key), &info);
+    if (e == -ERR_NOTFOUND && !fsck_told(f, buf_str(&key)))
+        fsck_say(f, FSCK_WARNING, buf_str(&key),
+                 "a HEAD of the blob may say that it is not there, until its next push",
+                 "is missing: a later link is there");
+    return e == -ERR_NOTFOUND || fsck_of_object(e) ? 0 : e;
 }
 
 static int see_link(struct fsck *f, struct str key, const struct store_info *info, void *arg)
@@ -103,7 +117,10 @@ static int see_link(struct fsck *f, struct str key, const struct store_info *inf
                  "record");
         return 0;
     }
-    return check_u(f, key, &d, buf_str(&repo), u);
+    if (u == 0)
+        return 0;
+    e = check_first(f, &d, g, buf_str(&repo));
+    return e < 0 ? e : check_u(f, key, &d, buf_str(&repo), u);
 }
 
 int fsck_links_check(struct fsck *f)

@@ -298,7 +298,7 @@ static int stale_link(struct fsck *f, struct str key, const struct store_info *i
     const uint64_t *current = arg;
     uint64_t u;
 
-    if (keys_link_parse(key, &repo, &u) && u < *current &&
+    if (keys_link_parse(key, &repo, &u) && u > 0 && u < *current && /* the first stays: B44 */
         f->now - info->modified_ms > FSCK_YOUNG_MS)
         fsck_say(f, FSCK_GARBAGE, key, "none", "is a link from before the blob's last deletion");
     return 0;

@@ -173,7 +173,12 @@ def link_for_no_deletion(w):
 
 @case
 def link_from_before_the_deletion(w):
-    w.only("garbage", w.write(w.link(w.made["again"], APP, 0), b""), "before the blob's last deletion")
+    w.only("garbage", w.write(w.link(w.made["again"], APP, w.made["link0"]), b""), "before the blob's last deletion")
+
+
+@case
+def first_link_missing(w):
+    w.only("warning", w.remove(w.link(w.made["again"], APP, 0)), "a later link is there")
 
 
 @case

@@ -94,8 +94,8 @@ def last_entry_of_another_log(w):
 
 @case
 def last_entry_of_another_number(w):
-    w.write(w.entry(APP, 9), w.path(w.entry(APP, 8)).read_bytes())
-    w.only("damage", w.entry(APP, 9), "has another number inside")
+    w.write(w.entry(APP, 10), w.path(w.entry(APP, 9)).read_bytes())
+    w.only("damage", w.entry(APP, 10), "has another number inside")
 
 
 @case
@@ -188,17 +188,17 @@ def condition_that_did_not_hold(w):
 
 @case
 def nonce_twice(w):
-    a, b = (json.loads(w.path(w.entry(APP, n)).read_bytes()) for n in (2, 8))
-    w.change(w.entry(APP, 8), b["nonce"].encode(), a["nonce"].encode())
-    w.only("damage", w.entry(APP, 8), "has the nonce of entry 2")
+    a, b = (json.loads(w.path(w.entry(APP, n)).read_bytes()) for n in (2, 9))
+    w.change(w.entry(APP, 9), b["nonce"].encode(), a["nonce"].encode())
+    w.only("damage", w.entry(APP, 9), "has the nonce of entry 2")
 
 
 @case
 def request_twice(w):
-    a, b = (json.loads(w.path(w.entry(APP, n)).read_bytes()) for n in (2, 8))
+    a, b = (json.loads(w.path(w.entry(APP, n)).read_bytes()) for n in (2, 9))
     old, new = b["ops"][0]["req"], a["ops"][0]["req"]
-    w.change(w.entry(APP, 8), f'"req":"{old}"'.encode(), f'"req":"{new}"'.encode())
-    w.only("damage", w.entry(APP, 8), "has the request id of entry 2")
+    w.change(w.entry(APP, 9), f'"req":"{old}"'.encode(), f'"req":"{new}"'.encode())
+    w.only("damage", w.entry(APP, 9), "has the request id of entry 2")
 
 
 @case
@@ -402,4 +402,4 @@ def unknown_entries(w):
 def entry_of_a_great_number(w):
     key = w.entry(APP, 9223372036854775807)
     w.write(key, b"{}")
-    w.has("damage", w.entry(APP, 9), "is missing (with all before 9223372036854775807)")
+    w.has("damage", w.entry(APP, 10), "is missing (with all before 9223372036854775807)")

@@ -84,7 +84,7 @@ class Client:
         self.call("DELETE", f"/v2/{repo}/{what}")
 
 
-def fill(addr):
+def fill(addr, root):
     """What every copy holds; the names of digests by use."""
     c = Client(addr)
     made = {}
@@ -94,8 +94,10 @@ def fill(addr):
     made["small"] = oci.digest(bytes_of("lapp3", 900))
     c.delete("team/app", f"manifests/{made['image5']}")
     gone = c.blob("team/app", b"deleted and pushed again")
-    c.delete("team/app", f"blobs/{gone}")
-    c.blob("team/app", b"deleted and pushed again")
+    for n in range(2):
+        c.delete("team/app", f"blobs/{gone}")
+        c.blob("team/app", b"deleted and pushed again")
+        made[f"link{n}"] = max(int(p.name) for p in pathlib.Path(root).glob(f"links/*/*/{gone[7:]}.0/team!app/*"))
     made["again"] = gone
     c.image("alone", "one", "alone")
     big = {"note": "x" * 30_000}
@@ -118,7 +120,7 @@ def fill(addr):
 def base(binary, folder):
     """Makes the store that cases copy; returns what it holds."""
     with server.Server(binary, root=str(folder)) as one:
-        made = fill(one.addr)
+        made = fill(one.addr, folder)
         wait_for(lambda: list((folder / "repos/tall/_table").glob("*")) and (folder / "repos/tall/_hint").exists())
     age(folder)
     return made
