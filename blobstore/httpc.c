@@ -6,11 +6,11 @@
 
 #include <assert.h>
 #include <curl/curl.h>
-#include <dlfcn.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/library.h"
 
 #define HTTPC_LIBRARY     "libcurl.so.4"
 #define HTTPC_BUFFER      (256L << 10) /* of a transfer, each way */
@@ -54,26 +54,19 @@ static struct {
 static atomic_flag loading = ATOMIC_FLAG_INIT;
 static atomic_bool loaded;
 
-static int load_library(void)
+static int load_library(struct err_detail *detail)
 {
-    void *handle;
+#define LIBRARY_FUNCTION(name) {"curl_" #name, &lib.name},
+    static const struct library_function functions[] = {LIBRARY_FUNCTIONS(LIBRARY_FUNCTION)};
+#undef LIBRARY_FUNCTION
+    int r = atomic_load(&loaded)
+                ? 1
+                : library_load(HTTPC_LIBRARY, functions, ARRAY_LEN(functions), detail);
 
-    if (atomic_load(&loaded))
-        return 0;
-    handle = dlopen(HTTPC_LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (!handle)
-        return -ERR_UNSUPPORTED;
-#define LIBRARY_LOAD(name)                                                                         \
-    do {                                                                                           \
-        void *at_ = dlsym(handle, "curl_" #name);                                                  \
-        if (!at_)                                                                                  \
-            return -ERR_UNSUPPORTED;                                                               \
-        memcpy(&lib.name, &at_, sizeof(at_));                                                      \
-    } while (0);
-    LIBRARY_FUNCTIONS(LIBRARY_LOAD)
-#undef LIBRARY_LOAD
+    if (r != 0)
+        return r < 0 ? r : 0;
     if (lib.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-        return -ERR_NOMEM;
+        return err_set(detail, -ERR_NOMEM, "%s does not start", HTTPC_LIBRARY);
     atomic_store(&loaded, true);
     return 0;
 }
@@ -84,9 +77,9 @@ static int load(struct err_detail *detail)
 
     while (atomic_flag_test_and_set(&loading))
         clock_sleep_ms(1);
-    r = load_library();
+    r = load_library(detail);
     atomic_flag_clear(&loading);
-    return r < 0 ? err_set(detail, r, "the library %s cannot be loaded", HTTPC_LIBRARY) : 0;
+    return r;
 }
 
 const char *httpc_library(void)

@@ -1,12 +1,11 @@
 /* Writes a tag and all that it refers to as an OCI layout tar. Names are sorted and times are zero,
  * so that equal content gives equal bytes. */
-#include <archive.h>
-#include <archive_entry.h>
 #include <stdio.h>
 
 #include "base/fd.h"
 #include "base/omap.h"
 #include "registry/archive.h"
+#include "registry/archive_lib.h"
 
 #define COPY_BLOCK  (256u << 10)
 #define FILE_MODE   0644
@@ -81,32 +80,33 @@ static int collect(struct export *x, const struct digest *d, struct str media_ty
 /* ---- Writing. */
 static int tar_failed(struct export *x)
 {
-    const char *why = archive_error_string(x->tar);
+    const char *why = archive_lib.error_string(x->tar);
 
     return err_set(x->detail, -ERR_IO, "cannot write the tar: %.150s", why ? why : "unknown error");
 }
 
 static int begin_entry(struct export *x, const char *path, uint64_t size)
 {
-    struct archive_entry *entry = archive_entry_new();
+    struct archive_entry *entry = archive_lib.entry_new();
     int a;
 
     if (!entry)
         return -ERR_NOMEM;
-    archive_entry_set_pathname(entry, path);
-    archive_entry_set_size(entry, (la_int64_t)size);
-    archive_entry_set_filetype(entry, AE_IFREG);
-    archive_entry_set_perm(entry, FILE_MODE);
-    archive_entry_set_mtime(entry, 0, 0);
-    a = archive_write_header(x->tar, entry);
-    archive_entry_free(entry);
+    archive_lib.entry_set_pathname(entry, path);
+    archive_lib.entry_set_size(entry, (la_int64_t)size);
+    archive_lib.entry_set_filetype(entry, AE_IFREG);
+    archive_lib.entry_set_perm(entry, FILE_MODE);
+    archive_lib.entry_set_mtime(entry, 0, 0);
+    a = archive_lib.write_header(x->tar, entry);
+    archive_lib.entry_free(entry);
     return a < ARCHIVE_WARN ? tar_failed(x) : 0;
 }
 
 static int write_bytes(struct export *x, struct str bytes)
 {
-    return archive_write_data(x->tar, bytes.at, bytes.len) == (la_ssize_t)bytes.len ? 0
-                                                                                    : tar_failed(x);
+    return archive_lib.write_data(x->tar, bytes.at, bytes.len) == (la_ssize_t)bytes.len
+               ? 0
+               : tar_failed(x);
 }
 
 static int write_small(struct export *x, const char *path, struct str bytes)
@@ -211,13 +211,13 @@ static int write_tar(struct export *x, const struct repo_manifest *m, struct str
 {
     int e = 0;
 
-    x->tar = archive_write_new();
+    x->tar = archive_lib.write_new();
     if (!x->tar)
         return -ERR_NOMEM;
-    archive_write_set_format_pax_restricted(x->tar);
-    archive_write_add_filter_none(x->tar);
-    archive_write_set_bytes_in_last_block(x->tar, 1); /* a pipe gets the bytes of a file */
-    if (archive_write_open_filename(x->tar, strcmp(file, "-") == 0 ? NULL : file) != ARCHIVE_OK)
+    archive_lib.write_set_format_pax_restricted(x->tar);
+    archive_lib.write_add_filter_none(x->tar);
+    archive_lib.write_set_bytes_in_last_block(x->tar, 1); /* a pipe gets the bytes of a file */
+    if (archive_lib.write_open_filename(x->tar, strcmp(file, "-") == 0 ? NULL : file) != ARCHIVE_OK)
         e = tar_failed(x);
     if (e == 0)
         e = write_small(x, "oci-layout", STR(LAYOUT_TEXT));
@@ -225,9 +225,9 @@ static int write_tar(struct export *x, const struct repo_manifest *m, struct str
         e = write_blobs(x);
     if (e == 0)
         e = write_index(x, m, tag);
-    if (e == 0 && archive_write_close(x->tar) != ARCHIVE_OK)
+    if (e == 0 && archive_lib.write_close(x->tar) != ARCHIVE_OK)
         e = tar_failed(x);
-    archive_write_free(x->tar);
+    archive_lib.write_free(x->tar);
     return e;
 }
 
@@ -236,8 +236,10 @@ int archive_export(struct app *app, struct str name, struct str tag, const char 
 {
     struct export x = {.app = app, .may_miss = may_miss, .detail = detail};
     struct repo_manifest m;
-    int e = omap_new(NULL, &x.found);
+    int e = archive_lib_load(detail);
 
+    if (e == 0)
+        e = omap_new(NULL, &x.found);
     if (e == 0)
         e = repo_get(app->repos, name, &x.repo, detail);
     if (e == 0)

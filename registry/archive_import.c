@@ -1,18 +1,12 @@
 /* Reads a tar once, in order, and stores what it holds. */
-#include <archive.h>
-#include <archive_entry.h>
 #include <assert.h>
 #include <stdlib.h>
 
 #include "registry/archive_internal.h"
+#include "registry/archive_lib.h"
 
 #define READ_BLOCK (256u << 10)
 #define LINKS_MAX  8
-
-const char *archive_library(void)
-{
-    return archive_version_string();
-}
 
 static void file_free(void *value)
 {
@@ -89,7 +83,7 @@ static bool may_be_document(const struct archive_file *f, uint64_t declared)
 
 static int tar_failed(struct archive *tar, struct err_detail *detail)
 {
-    const char *why = archive_error_string(tar);
+    const char *why = archive_lib.error_string(tar);
 
     return err_set(detail, -ERR_INVAL, "the file cannot be read as a tar: %.150s",
                    why ? why : "unknown error");
@@ -105,7 +99,7 @@ static int read_content(struct archive_import *in, struct archive *tar, uint64_t
 
     if (!block)
         return -ERR_NOMEM;
-    while (e == 0 && (n = archive_read_data(tar, block, READ_BLOCK)) != 0) {
+    while (e == 0 && (n = archive_lib.read_data(tar, block, READ_BLOCK)) != 0) {
         struct str bytes = str_make(block, (size_t)n);
 
         if (n < 0)
@@ -203,7 +197,7 @@ static bool is_noise(struct str path)
 static int link_target(struct archive_import *in, struct archive_entry *entry, struct str path,
                        char **ret)
 {
-    const char *hard = archive_entry_hardlink(entry), *soft = archive_entry_symlink(entry);
+    const char *hard = archive_lib.entry_hardlink(entry), *soft = archive_lib.entry_symlink(entry);
     struct buf target auto_buf = BUF_INIT(2 * ARCHIVE_NAME_MAX);
     size_t dir = hard ? 0 : path.len;
     struct str to = str_of(hard ? hard : soft);
@@ -243,11 +237,12 @@ static bool leads_out(struct str path)
 /* The name of an entry; empty: the folder of the tar itself. */
 static int entry_path(struct archive_import *in, struct archive_entry *entry, struct str *ret)
 {
-    struct str name = str_of(archive_entry_pathname(entry)), path = clean_path(name);
+    struct str name = str_of(archive_lib.entry_pathname(entry)), path = clean_path(name);
 
     if (leads_out(name))
         return err_set(in->detail, -ERR_INVAL, "the tar holds a name that leads out of it");
-    if (path.len > ARCHIVE_NAME_MAX || (path.len == 0 && archive_entry_filetype(entry) != AE_IFDIR))
+    if (path.len > ARCHIVE_NAME_MAX ||
+        (path.len == 0 && archive_lib.entry_filetype(entry) != AE_IFDIR))
         return err_set(in->detail, -ERR_INVAL, "the tar holds a name that is empty or too long");
     *ret = path;
     return 0;
@@ -255,12 +250,13 @@ static int entry_path(struct archive_import *in, struct archive_entry *entry, st
 
 static int read_entry(struct archive_import *in, struct archive *tar, struct archive_entry *entry)
 {
-    bool is_link = archive_entry_hardlink(entry) || archive_entry_filetype(entry) == AE_IFLNK;
+    bool is_link =
+        archive_lib.entry_hardlink(entry) || archive_lib.entry_filetype(entry) == AE_IFLNK;
     struct archive_file *f;
     struct str path;
     int e = entry_path(in, entry, &path);
 
-    if (e < 0 || (!is_link && archive_entry_filetype(entry) != AE_IFREG) || is_noise(path) ||
+    if (e < 0 || (!is_link && archive_lib.entry_filetype(entry) != AE_IFREG) || is_noise(path) ||
         omap_get(in->files, path))
         return e;
     f = calloc(1, sizeof(*f));
@@ -270,7 +266,7 @@ static int read_entry(struct archive_import *in, struct archive *tar, struct arc
     if (is_link)
         e = link_target(in, entry, path, &f->link_to);
     else
-        e = read_file(in, tar, path, (uint64_t)archive_entry_size(entry), f);
+        e = read_file(in, tar, path, (uint64_t)archive_lib.entry_size(entry), f);
     if (e == 0)
         return remember(in, path, f);
     file_free(f);
@@ -283,7 +279,7 @@ static int read_tar(struct archive_import *in, struct archive *tar)
     unsigned count = 0;
     int e = 0, a;
 
-    while (e == 0 && (a = archive_read_next_header(tar, &entry)) != ARCHIVE_EOF) {
+    while (e == 0 && (a = archive_lib.read_next_header(tar, &entry)) != ARCHIVE_EOF) {
         if (a < ARCHIVE_WARN)
             return tar_failed(tar, in->detail);
         if (++count > ARCHIVE_ENTRIES_MAX)
@@ -296,21 +292,21 @@ static int read_tar(struct archive_import *in, struct archive *tar)
 
 static int open_and_read(struct archive_import *in, const char *file)
 {
-    struct archive *tar = archive_read_new();
+    struct archive *tar = archive_lib.read_new();
     int e;
 
     if (!tar)
         return -ERR_NOMEM;
-    archive_read_support_format_tar(tar);
-    archive_read_support_filter_gzip(tar);
-    archive_read_support_filter_zstd(tar);
-    if (archive_read_open_filename(tar, strcmp(file, "-") == 0 ? NULL : file, READ_BLOCK) !=
+    archive_lib.read_support_format_tar(tar);
+    archive_lib.read_support_filter_gzip(tar);
+    archive_lib.read_support_filter_zstd(tar);
+    if (archive_lib.read_open_filename(tar, strcmp(file, "-") == 0 ? NULL : file, READ_BLOCK) !=
         ARCHIVE_OK)
         e = err_set(in->detail, -ERR_IO, "cannot open %.120s: %.100s", file,
-                    archive_error_string(tar));
+                    archive_lib.error_string(tar));
     else
         e = read_tar(in, tar);
-    archive_read_free(tar);
+    archive_lib.read_free(tar);
     return e;
 }
 
@@ -318,8 +314,10 @@ int archive_import(struct app *app, const char *file, struct str name, struct st
                    struct digest *ret, struct err_detail *detail)
 {
     struct archive_import in = {.app = app, .name = name, .tag = tag, .detail = detail};
-    int e = omap_new(file_free, &in.files);
+    int e = archive_lib_load(detail);
 
+    if (e == 0)
+        e = omap_new(file_free, &in.files);
     if (e == 0)
         e = omap_new(NULL, &in.by_digest);
     if (e == 0)

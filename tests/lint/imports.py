@@ -30,8 +30,8 @@ OWNER = {
     "crypt.h": "auth/htpasswd.c",
     "microhttpd.h": "registry/http*",
     "yaml.h": "registry/config_file.c",
-    "archive.h": "registry/archive_*.c",
-    "archive_entry.h": "registry/archive_*.c",
+    "archive.h": "registry/archive_lib.h",
+    "archive_entry.h": "registry/archive_lib.h",
 }
 LIBC = set("""
 assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign
