@@ -174,7 +174,7 @@ def overload_says_when_to_come_back(t):
 @case("R102", "R103", "R154", server="")
 def more_bodies_than_memory(t):
     """Forty clients hold a large manifest open: memory stays bounded, refusals have their form."""
-    # What an address sanitizer keeps of freed memory is not the server's.
+    # What a sanitizer keeps beside freed memory or about bytes in use is not the server's.
     options = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=8"
     srv = t.serve(wrap=["env", "ASAN_OPTIONS=" + options])
     client = t.at(srv)
@@ -193,7 +193,8 @@ def more_bodies_than_memory(t):
 
     run_together(hold, 40)
     grown = rss_kib(srv.pid) - rss
-    t.true(grown < 160 << 10, "less than 160 MiB for 160 MB of open bodies", f"{grown} KiB")
+    most = 256 if b"__tsan_init" in pathlib.Path(srv.binary).read_bytes() else 144
+    t.true(grown < most << 10, f"less than {most} MiB for 160 MB of open bodies", f"{grown} KiB")
     client.status(client.get(f"/v2/{repo}/manifests/before"), 200)
     seen = set()
     for conn in conns:

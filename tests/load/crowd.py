@@ -152,6 +152,8 @@ class Conn:
             self.got, self.left = b"", -1
             self.settle("slow")
             self.put(spec.get("first", 1))
+        elif kind == "raw":
+            self.watch()  # a last word; it has held since it sent its text
         else:
             self.settle("hold")
             self.watch()
