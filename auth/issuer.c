@@ -92,9 +92,12 @@ static bool list_of_text(const struct json *list)
     return true;
 }
 
-/* Plain http only to this machine. */
+/* Plain http only to this machine; no user and password, which would come into the log, or lead
+ * "http://127.0.0.1:1@elsewhere" to another host. */
 static bool url_allowed(struct str url)
 {
+    if (str_find(url, '@') >= 0)
+        return false;
     return str_starts(url, STR("https://")) || str_starts(url, STR("http://127.0.0.1:")) ||
            str_starts(url, STR("http://localhost:"));
 }

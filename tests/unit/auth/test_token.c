@@ -292,6 +292,8 @@ static void test_issuer_files(void **state)
         {"{\"issuers\":[{\"name\":\"a\",\"issuer\":\"i\",\"jwks\":\"/k\"}]}", NULL},
         {"{\"issuers\":[{\"name\":\"a\",\"issuer\":\"i\",\"jwks\":\"https://k\"}]}", NULL},
         {"{\"issuers\":[{\"name\":\"a\",\"issuer\":\"i\",\"jwks\":\"http://k\"}]}", "https URL"},
+        {"{\"issuers\":[{\"name\":\"a\",\"issuer\":\"i\",\"jwks\":\"http://127.0.0.1:1@k\"}]}",
+         "https URL"},
         {"{\"issuers\":[{\"name\":\"a\",\"issuer\":\"i\",\"jwks\":\"file:///k\"}]}", "https URL"},
         {"{\"issuers\":[{\"name\":\"A\",\"issuer\":\"i\",\"jwks\":\"/k\"}]}", "lower-case"},
         {"{\"issuers\":[{\"name\":\"robot\",\"issuer\":\"i\",\"jwks\":\"/k\"}]}", "lower-case"},
