@@ -376,9 +376,12 @@ int blob_settle(struct blobs *b, const struct digest *d, struct store_owed *owed
 {
     struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
     struct store_info info;
-    int r = owed->owed ? record_key(d, BLOB_GENERATION, &key) : 0;
+    int r;
 
-    if (r == 0 && owed->owed)
+    if (!owed->owed)
+        return 0;
+    r = record_key(d, BLOB_GENERATION, &key);
+    if (r == 0)
         r = store_head(store_of(b), buf_str(&key), &info, detail);
     if (r == 0)
         owed->owed = false;

@@ -169,43 +169,17 @@ static int dir_open(struct store *s, struct str key, struct store_object *ret,
 
 /* ---- Writing. */
 
+/* settles: with the bytes, everything that was owed before. */
 static int fill(struct store_dir *sd, const struct dir_file *f, enum store_class cls,
-                struct str bytes, const struct dir_path *p, struct err_detail *detail)
+                struct str bytes, bool settles, const struct dir_path *p, struct err_detail *detail)
 {
     int r = fd_write_all(f->fd, bytes);
 
+    if (r == 0 && settles)
+        return dir_share_now(sd) ? 0 : -ERR_AGAIN;
     if (r == 0 && cls != STORE_HINT)
         r = dir_share_bytes(sd, cls, f->fd);
     return r < 0 ? err_set(detail, r, "cannot write %s: %s", p->at, err_text(r)) : 0;
-}
-
-/* The same, and everything that was owed before. */
-static int fill_settling(struct store_dir *sd, const struct dir_file *f, struct str bytes,
-                         const struct dir_path *p, struct err_detail *detail)
-{
-    int r = fd_write_all(f->fd, bytes);
-
-    if (r < 0)
-        return err_set(detail, r, "cannot write %s: %s", p->at, err_text(r));
-    return dir_share_now(sd) ? 0 : -ERR_AGAIN;
-}
-
-static int link_owing(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,
-                      enum store_class cls, struct store_owed *owed, struct err_detail *detail)
-{
-    struct dir_link l;
-    int settled, r = dir_link_make(sd, f, p, &l, detail);
-
-    if (r == 0 && f->name[0] == 0 && l.seen && dir_shares(sd)) {
-        fd_closep(&l.folder);
-        *owed =
-            (struct store_owed){.owed = true,
-                                .mark = {l.st.st_dev, l.st.st_ino, (uint64_t)l.st.st_ctim.tv_sec,
-                                         (uint64_t)l.st.st_ctim.tv_nsec}};
-        return 0;
-    }
-    settled = r == 0 || r == -ERR_EXISTS ? dir_link_settle(sd, p, cls, &l, detail) : 0;
-    return settled < 0 ? settled : r;
 }
 
 /* owed: the name may be left to a later create; settles: what others left is this one's. */
@@ -226,10 +200,9 @@ static int create(struct store_dir *sd, struct str key, enum store_class cls, st
     r = dir_file_temporary(sd, &f, detail);
     if (r < 0)
         return r;
-    r = settles ? fill_settling(sd, &f, bytes, &p, detail) : fill(sd, &f, cls, bytes, &p, detail);
+    r = fill(sd, &f, cls, bytes, settles, &p, detail);
     if (r == 0)
-        r = owed ? link_owing(sd, &f, &p, cls, owed, detail)
-                 : dir_file_link(sd, &f, &p, cls, detail);
+        r = dir_file_link(sd, &f, &p, cls, owed, detail);
     if (r == 0)
         dir_file_unname(sd, &f, &p);
     return r;
@@ -299,7 +272,7 @@ static int dir_put(struct store *s, struct str key, enum store_class cls, struct
     dir_path_init(&p, key);
     int r = dir_file_named(sd->tmp, NULL, &f, detail);
     if (r == 0)
-        r = fill(sd, &f, cls, bytes, &p, detail);
+        r = fill(sd, &f, cls, bytes, false, &p, detail);
     return r < 0 ? r : put_file(sd, &f, &p, cls, detail);
 }
 

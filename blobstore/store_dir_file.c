@@ -240,11 +240,19 @@ int dir_link_settle(struct store_dir *sd, const struct dir_path *p, enum store_c
 }
 
 int dir_file_link(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,
-                  enum store_class cls, struct err_detail *detail)
+                  enum store_class cls, struct store_owed *owed, struct err_detail *detail)
 {
     struct dir_link l;
-    int r = dir_link_make(sd, f, p, &l, detail);
-    int settled = r == 0 || r == -ERR_EXISTS ? dir_link_settle(sd, p, cls, &l, detail) : 0;
+    int settled, r = dir_link_make(sd, f, p, &l, detail);
 
+    if (owed && r == 0 && f->name[0] == 0 && l.seen && dir_shares(sd)) {
+        fd_closep(&l.folder);
+        *owed =
+            (struct store_owed){.owed = true,
+                                .mark = {l.st.st_dev, l.st.st_ino, (uint64_t)l.st.st_ctim.tv_sec,
+                                         (uint64_t)l.st.st_ctim.tv_nsec}};
+        return 0;
+    }
+    settled = r == 0 || r == -ERR_EXISTS ? dir_link_settle(sd, p, cls, &l, detail) : 0;
     return settled < 0 ? settled : r;
 }

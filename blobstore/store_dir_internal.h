@@ -16,7 +16,7 @@
  *   D6  Where one sync of everything that was written before it began is known to be no less than
  *       the single ones, it stands for those of all who wait (store_dir_sync.c).
  *   D7  A name that is owed (store.h) is not remembered as durable until the sync that settles it
- * is over; that one begins after the link, and ends before the link of what refers to it. */
+ *       is over; that one begins after the link, and ends before the link of what refers to it. */
 #ifndef STOWAGE_BLOBSTORE_STORE_DIR_INTERNAL_H
 #define STOWAGE_BLOBSTORE_STORE_DIR_INTERNAL_H
 
@@ -193,9 +193,10 @@ bool dir_link_unsynced(const struct store_dir *sd, const struct dir_path *p, enu
                        const struct dir_link *l);
 int dir_link_settled(struct store_dir *sd, const struct dir_path *p, enum store_class cls,
                      struct dir_link *l, bool shared, struct err_detail *detail) must_check;
-/* Both at once. */
+/* Both at once. owed: NULL, or what is told when the name may be left to another's sync (D7). */
 int dir_file_link(struct store_dir *sd, struct dir_file *f, const struct dir_path *p,
-                  enum store_class cls, struct err_detail *detail) must_check;
+                  enum store_class cls, struct store_owed *owed,
+                  struct err_detail *detail) must_check;
 /* Removes the other name of a linked file. That changes the inode, by which the object is known
  * durable. */
 void dir_file_unname(struct store_dir *sd, struct dir_file *f, const struct dir_path *p);

@@ -215,7 +215,7 @@ int dir_stream_commit(struct store_stream *stream, struct err_detail *detail)
     int r = sync_all(st);
     if (r < 0)
         return broken(st, r, "finish", detail);
-    r = dir_file_link(st->sd, &st->file, &st->key, STORE_DATA, detail);
+    r = dir_file_link(st->sd, &st->file, &st->key, STORE_DATA, NULL, detail);
     if (r == 0)
         st->linked = true;
     return r;

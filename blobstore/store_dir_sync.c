@@ -210,17 +210,15 @@ bool dir_shares(struct store_dir *sd)
 bool dir_share_now(struct store_dir *sd)
 {
     struct dir_syncs *s = &sd->syncs;
-    bool shared;
+    bool shared = false;
 
     if (s->meminfo < 0)
         return false;
     mutex_lock(&s->mu);
-    if (s->leading) {
-        mutex_unlock(&s->mu);
-        return dir_sync_all(sd);
+    if (!s->leading) {
+        s->leading = true;
+        shared = lead(sd);
     }
-    s->leading = true;
-    shared = lead(sd);
     mutex_unlock(&s->mu);
     return shared || dir_sync_all(sd);
 }

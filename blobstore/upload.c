@@ -228,7 +228,7 @@ void upload_release(struct upload *u)
 
 uint64_t upload_offset(const struct upload *u)
 {
-    return u->state == UPLOAD_CLOSED ? u->closed_size : u->size;
+    return u->state == UPLOAD_CLOSED ? u->closed.size : u->size;
 }
 
 bool upload_closed(const struct upload *u)

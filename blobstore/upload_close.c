@@ -87,7 +87,7 @@ static int seen_data(struct upload *u, struct err_detail *detail)
 
     keys_data(&key, upload_id(u));
     r = buf_err(&key) < 0 ? buf_err(&key) : store_head(u->us->store, buf_str(&key), &info, detail);
-    if (r < 0 || info.size == u->closed_size)
+    if (r < 0 || info.size == u->closed.size)
         return r;
     log_error("upload.data_size", KV_V("key", buf_str(&key)), KV_I("size", info.size));
     return err_set(detail, -ERR_CORRUPT, "an upload's data object has a wrong size");
@@ -97,7 +97,7 @@ static int commit_data(struct upload *u, struct err_detail *detail)
 {
     int r = upload_need_stream(u, detail);
 
-    if (r == 0 && store_stream_size(u->stream) != u->closed_size) {
+    if (r == 0 && store_stream_size(u->stream) != u->closed.size) {
         upload_drop_stream(u);
         return err_set(detail, -ERR_CORRUPT, "an upload's stream has a wrong size");
     }
@@ -126,7 +126,7 @@ static int make_data(struct upload *u, struct err_detail *detail)
         if (seen == 0 || seen == -ERR_CORRUPT)
             return seen;
         if (r == -ERR_NOTFOUND) {
-            if (blob_info_at(u->us->blobs, &u->closed_digest, u->closed_g, &info, NULL) == 0)
+            if (blob_info_at(u->us->blobs, &u->closed.digest, u->closed.g, &info, NULL) == 0)
                 return r; /* the caller looks, too */
             continue;
         }
@@ -146,7 +146,7 @@ static int young(struct upload *u, bool made, struct err_detail *detail)
     if (r < 0 || now - u->closed_ts <= UPLOAD_ROLL_MS)
         return r;
     if (made && now - u->closed_ts > UPLOAD_SWEEP_MS)
-        (void)!upload_sweep_data(u->us, upload_id(u), &u->closed_digest, u->closed_g);
+        (void)!upload_sweep_data(u->us, upload_id(u), &u->closed.digest, u->closed.g);
     return err_set(detail, -ERR_NOTFOUND, "the upload session has expired");
 }
 
@@ -158,9 +158,9 @@ static int record_there(struct upload *u, bool first, struct err_detail *detail)
     struct blobs *b = u->us->blobs;
     struct blob_info info;
 
-    if (!first || !store_is_remote(u->us->store) || u->closed_g != BLOB_GENERATION)
-        return blob_info_at(b, &u->closed_digest, u->closed_g, &info, detail);
-    return blob_info_nowait(b, &u->closed_digest, &info) == 0 ? 0 : -ERR_NOTFOUND;
+    if (!first || !store_is_remote(u->us->store) || u->closed.g != BLOB_GENERATION)
+        return blob_info_at(b, &u->closed.digest, u->closed.g, &info, detail);
+    return blob_info_nowait(b, &u->closed.digest, &info) == 0 ? 0 : -ERR_NOTFOUND;
 }
 
 /* ---- proving a digest that was named last */
@@ -174,8 +174,8 @@ static int read_back(struct upload *u, struct hasher *h, struct err_detail *deta
     keys_data(&key, upload_id(u));
     if (buf_err(&key) < 0)
         return buf_err(&key);
-    for (uint64_t at = 0; r == 0 && at < u->closed_size; at += chunk.len) {
-        uint64_t left = u->closed_size - at;
+    for (uint64_t at = 0; r == 0 && at < u->closed.size; at += chunk.len) {
+        uint64_t left = u->closed.size - at;
 
         buf_clear(&chunk);
         r = store_get(u->us->store, buf_str(&key), at,
@@ -201,7 +201,7 @@ static int prove(struct upload *u, struct err_detail *detail)
         cond_wait(&us->proof_over, &us->mu);
     us->proofs++;
     mutex_unlock(&us->mu);
-    hasher_init(&h, u->closed_digest.alg);
+    hasher_init(&h, u->closed.digest.alg);
     r = read_back(u, &h, detail);
     mutex_lock(&us->mu);
     us->proofs--;
@@ -210,9 +210,9 @@ static int prove(struct upload *u, struct err_detail *detail)
     if (r < 0)
         return r;
     hasher_final(&h, &actual);
-    if (!digest_eq(&actual, &u->closed_digest))
+    if (!digest_eq(&actual, &u->closed.digest))
         return err_set(detail, -ERR_DIGEST, "the content does not match the digest");
-    u->unproved = false;
+    u->closed.unproved = false;
     return 0;
 }
 
@@ -243,22 +243,22 @@ static int make_record(struct upload *u, bool won, struct err_detail *detail)
         if (r < 0)
             return r;
         /* Who has not proved to have the bytes gains nothing by others having them (I13). */
-        r = u->unproved ? -ERR_NOTFOUND : record_there(u, won && !made, detail);
+        r = u->closed.unproved ? -ERR_NOTFOUND : record_there(u, won && !made, detail);
         if (r != -ERR_NOTFOUND)
             return r;
         r = made ? seen_data(u, detail) : make_data(u, detail);
         if (r < 0) { /* another node may have finished, and swept, between our two looks */
-            bool there =
-                !u->unproved && blob_info_at(b, &u->closed_digest, u->closed_g, &info, NULL) == 0;
+            bool there = !u->closed.unproved &&
+                         blob_info_at(b, &u->closed.digest, u->closed.g, &info, NULL) == 0;
             return there ? 0 : r;
         }
         made = true;
-        r = u->unproved ? prove(u, detail) : 0;
+        r = u->closed.unproved ? prove(u, detail) : 0;
         if (r < 0)
             return r;
         if (clock_boot_ms() - checked_ms <= OBJLOG_VALID_MS)
-            return blob_create_record(b, &u->closed_digest, u->closed_size, upload_id(u),
-                                      u->closed_g, detail);
+            return blob_create_record(b, &u->closed.digest, u->closed.size, upload_id(u),
+                                      u->closed.g, detail);
     }
     return err_set(detail, -ERR_NOTCOMMITTED, "the store is too slow to finish the upload");
 }
@@ -268,7 +268,7 @@ static int finish(struct upload *u, bool won, uint64_t link_u, struct err_detail
     int r = make_record(u, won, detail);
 
     if (r == 0)
-        r = blob_link_create(u->us->blobs, buf_str(&u->repo), &u->closed_digest, link_u, detail);
+        r = blob_link_create(u->us->blobs, buf_str(&u->repo), &u->closed.digest, link_u, detail);
     if (r == -ERR_DIGEST)
         drop_disproved(u);
     if (r < 0)
@@ -304,7 +304,7 @@ static int close_ops(const struct upload *u, const struct digest *d, struct buf 
     jw_kstr(&w, "digest", digest_text(d, text));
     jw_kint(&w, "size", (int64_t)u->size);
     jw_kint(&w, "g", CLOSE_GENERATION);
-    if (u->unproved) {
+    if (u->closed.unproved) {
         jw_key(&w, "unproved");
         jw_bool(&w, true);
     }
@@ -328,9 +328,9 @@ static int win_close(struct upload *u, const struct digest *d, struct err_detail
         r = upload_log_append(u, buf_str(&ops), STR_NONE, detail);
     objlog_set_class(u->log, STORE_UPLOAD);
     if (r == 0) {
-        u->closed_digest = *d;
-        u->closed_size = u->size;
-        u->closed_g = CLOSE_GENERATION;
+        u->closed.digest = *d;
+        u->closed.size = u->size;
+        u->closed.g = CLOSE_GENERATION;
         u->closed_ts = u->pos.ts;
         u->state = UPLOAD_CLOSED;
         return 0;
@@ -366,20 +366,20 @@ int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
 
     assert(u && d);
     if (u->state == UPLOAD_CLOSED && mutant("twin-data"))
-        u->closed_digest = *d;
+        u->closed.digest = *d;
     if (u->state == UPLOAD_CLOSED && mutant("close-no-g")) /* another view of what is condemned */
-        u->closed_g = CLOSE_GENERATION + 1;
-    if (u->state == UPLOAD_CLOSED && digest_eq(&u->closed_digest, d))
+        u->closed.g = CLOSE_GENERATION + 1;
+    if (u->state == UPLOAD_CLOSED && digest_eq(&u->closed.digest, d))
         return finish(u, false, link_u, detail);
     if (u->state != UPLOAD_OPEN)
         return err_set(detail, -ERR_NOTFOUND, "the upload session has ended");
     r = digest_of_all(u, d->alg, &actual, detail);
-    u->unproved = r == -ERR_INVAL;
-    if (u->unproved && u->unlooked) /* a digest would have told that there is more by now */
+    u->closed.unproved = r == -ERR_INVAL;
+    if (u->closed.unproved && u->unlooked) /* a digest would have told that there is more by now */
         return look_and_close(u, d, link_u, detail);
-    if (r < 0 && !u->unproved)
+    if (r < 0 && !u->closed.unproved)
         return r;
-    if (!u->unproved && !digest_eq(&actual, d))
+    if (!u->closed.unproved && !digest_eq(&actual, d))
         return u->unlooked ? look_and_close(u, d, link_u, detail) : refuse(u, detail);
     if (!u->streaming)
         return close_small(u, d, link_u, detail);
@@ -393,7 +393,7 @@ int upload_close(struct upload *u, const struct digest *d, uint64_t link_u,
         if (r == 0)
             r = err_set(detail, -ERR_NOTFOUND, "the upload session's bytes are gone");
     }
-    if (r < 0 && !(u->state == UPLOAD_CLOSED && digest_eq(&u->closed_digest, d)))
+    if (r < 0 && !(u->state == UPLOAD_CLOSED && digest_eq(&u->closed.digest, d)))
         return r;
     return finish(u, r == 0, link_u, detail); /* whoever won: it is the same close */
 }

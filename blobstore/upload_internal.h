@@ -35,6 +35,14 @@ enum upload_state {
     UPLOAD_ENDED   /* expired, cancelled, spent */
 };
 
+/* What a `close` says. */
+struct upload_close {
+    struct digest digest;
+    uint64_t size;
+    unsigned g;
+    bool unproved; /* nobody has seen that the data has the digest (B45) */
+};
+
 struct upload {
     struct uploads *us;
     char id[KEYS_SESSION_LEN + 1];
@@ -49,14 +57,10 @@ struct upload {
     struct objlog_pos pos;
     int64_t validated_ms; /* clock_boot_ms of the last look at the log */
     enum upload_state state;
-    bool changed;                /* a look at the log found an operation */
-    bool unlooked;               /* held without a look at the log */
-    struct digest closed_digest; /* the three: of UPLOAD_CLOSED */
-    uint64_t closed_size;
-    unsigned closed_g;
+    bool changed;               /* a look at the log found an operation */
+    bool unlooked;              /* held without a look at the log */
+    struct upload_close closed; /* of UPLOAD_CLOSED; unproved: or about to be */
     int64_t closed_ts;
-    bool unproved; /* of UPLOAD_CLOSED, or about to be: nobody has seen that the data has the digest
-                    */
 
     /* [0, saved) is acknowledged, [saved, size) was written in this hold. Not streaming: bytes
      * holds [0, size). Streaming with a state: the state holds [0, bytes_at) and entries carry
@@ -133,18 +137,10 @@ int upload_log_append(struct upload *u, struct str ops, struct str payload,
 int upload_log_cancel(struct upload *u, struct err_detail *detail) must_check;
 /* The operation of an entry that ends a session. */
 enum upload_end { UPLOAD_END_NONE, UPLOAD_END_CLOSE, UPLOAD_END_EXPIRE, UPLOAD_END_CANCEL };
-/* Its fields, as they follow "op". */
-struct upload_close_op {
-    struct digest digest;
-    uint64_t size;
-    unsigned g;
-    bool unproved;
-};
 struct upload_last { /* what the last entry says */
     struct objlog_pos pos;
     enum upload_end end;
-    struct digest digest;
-    unsigned g;
+    struct upload_close close;
 };
 int upload_log_read_last(struct objlog *log, uint64_t seq, struct upload_last *ret,
                          struct err_detail *detail) must_check;

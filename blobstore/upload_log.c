@@ -97,7 +97,7 @@ static int apply_append(struct upload *u, const struct objlog_entry *e, const st
     return 0;
 }
 
-static int parse_close(const struct json *op, struct upload_close_op *ret)
+static int parse_close(const struct json *op, struct upload_close *ret)
 {
     int64_t size, g;
     struct str text;
@@ -126,14 +126,8 @@ static int apply_op(struct upload *u, const struct objlog_entry *e, const struct
     if (str_eq(name, STR("append")))
         return apply_append(u, e, op, detail);
     if (str_eq(name, STR("close"))) {
-        struct upload_close_op c;
-
-        if (parse_close(op, &c) < 0)
+        if (parse_close(op, &u->closed) < 0)
             return bad(detail, "a close without digest, size and generation");
-        u->closed_digest = c.digest;
-        u->closed_size = c.size;
-        u->closed_g = c.g;
-        u->unproved = c.unproved;
         u->closed_ts = e->ts;
         u->state = UPLOAD_CLOSED;
         return 0;
@@ -247,8 +241,6 @@ static int read_last(const struct objlog_entry *e, void *arg)
     struct upload_last *last = arg;
     const struct json *op = json_at(e->ops, 0);
     struct str name = json_str(json_get(op, "op"));
-    struct upload_close_op c;
-    int r;
 
     last->pos.seq = e->seq;
     last->pos.ts = e->ts;
@@ -264,12 +256,7 @@ static int read_last(const struct objlog_entry *e, void *arg)
         last->end = UPLOAD_END_CLOSE;
     else
         return -ERR_VERSION;
-    if (last->end != UPLOAD_END_CLOSE)
-        return 0;
-    r = parse_close(op, &c);
-    last->digest = c.digest;
-    last->g = c.g;
-    return r;
+    return last->end == UPLOAD_END_CLOSE ? parse_close(op, &last->close) : 0;
 }
 
 int upload_log_read_last(struct objlog *log, uint64_t seq, struct upload_last *ret,

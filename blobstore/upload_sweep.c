@@ -119,7 +119,7 @@ static int remove_ended(struct uploads *us, const struct group *g, const struct 
     int r = sweep_stream(us, str_of(g->id));
 
     if (r == 0 && last->end == UPLOAD_END_CLOSE)
-        r = upload_sweep_data(us, str_of(g->id), &last->digest, last->g);
+        r = upload_sweep_data(us, str_of(g->id), &last->close.digest, last->close.g);
     keys_session(&prefix, str_of(g->id));
     for (uint64_t seq = g->first; r == 0 && seq <= g->last; seq++) {
         buf_clear(&key);
