@@ -483,9 +483,7 @@ static int64_t from_now(void)
 
 int catalog_add(struct catalog *c, struct str name, bool filled, struct err_detail *detail)
 {
-    bool was;
-
-    return catalog_add_until(c, name, filled, from_now(), &was, detail);
+    return catalog_add_until(c, name, filled, from_now(), NULL, detail);
 }
 
 int catalog_add_until(struct catalog *c, struct str name, bool filled, int64_t deadline_ms,
@@ -495,8 +493,11 @@ int catalog_add_until(struct catalog *c, struct str name, bool filled, int64_t d
     struct said_row row;
 
     /* A name that is there stays there: memory is enough to say so. */
-    *ret_was = is_open(c) && known_row(c, name, &row) == 0;
-    return *ret_was ? 0 : commit(c, &s, deadline_ms, ret_was, detail);
+    if (!is_open(c) || known_row(c, name, &row) < 0)
+        return commit(c, &s, deadline_ms, ret_was, detail);
+    if (ret_was)
+        *ret_was = true;
+    return 0;
 }
 
 bool catalog_unheard(struct catalog *c, struct str name)
@@ -541,7 +542,6 @@ int catalog_agree(struct catalog *c, struct str name, const struct catalog_state
 {
     struct err_detail detail = {{0}};
     struct said_row row;
-    bool was;
     int e;
 
     if (is_open(c) && agrees(c, name, is))
@@ -552,7 +552,7 @@ int catalog_agree(struct catalog *c, struct str name, const struct catalog_state
     if (e == 0)
         e = known_row(c, name, &row);
     if (e == -ERR_NOTFOUND)
-        e = catalog_add_until(c, name, is->filled, deadline_ms, &was, &detail);
+        e = catalog_add_until(c, name, is->filled, deadline_ms, NULL, &detail);
     else if (e == 0)
         e = mark(c, name, is->filled, is->seq, deadline_ms, &detail);
     if (e < 0)

@@ -18,7 +18,7 @@ struct catalog *repos_catalog(const struct repos *rs);
  */
 int catalog_add(struct catalog *c, struct str name, bool filled,
                 struct err_detail *detail) must_check;
-/* The same, with an answer by clock_boot_ms; *ret_was: it stood there already. */
+/* The same, with an answer by clock_boot_ms; *ret_was (or NULL): it stood there already. */
 int catalog_add_until(struct catalog *c, struct str name, bool filled, int64_t deadline_ms,
                       bool *ret_was, struct err_detail *detail) must_check;
 /* nowait: has it, as far as this node knows, never heard of the name? */

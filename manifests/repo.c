@@ -108,6 +108,11 @@ struct blobs *repos_blobs(const struct repos *rs)
     return rs->blobs;
 }
 
+bool repos_remote(const struct repos *rs)
+{
+    return store_is_remote(node_store(blobs_node(rs->blobs)));
+}
+
 struct table_cache *repos_tables(const struct repos *rs)
 {
     return rs->tables;
@@ -342,7 +347,7 @@ void repo_tell_catalog(struct repo *r, int64_t deadline_ms)
 
 static int open_repo(struct repo *r, struct err_detail *detail)
 {
-    bool remote = store_is_remote(node_store(blobs_node(r->owner->blobs)));
+    bool remote = repos_remote(r->owner);
     int e;
 
     if (r->past)

@@ -41,7 +41,7 @@ static int look(struct repo *r, struct repo_change *c, struct err_detail *detail
  * do" need a look (weigh). */
 static bool guess(struct repo *r, struct repo_change *c)
 {
-    if (!store_is_remote(node_store(blobs_node(repos_blobs(r->owner)))))
+    if (!repos_remote(r->owner))
         return false;
     repo_asking_done(&c->asking);
     replica_lock(r->replica);

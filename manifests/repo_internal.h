@@ -62,6 +62,7 @@ struct repo {
 int repo_new(struct repos *rs, struct str name, struct repo **ret) must_check;
 void repo_free(struct repo *r);
 const struct repos_settings *repos_settings(const struct repos *rs);
+bool repos_remote(const struct repos *rs); /* a look at its store is a request */
 
 /* The meaning of a repository's log; repo_log.c. */
 extern const struct replica_ops repo_replica_ops;

@@ -592,7 +592,7 @@ bool repo_blob_never(struct repos *rs, struct str name, const struct digest *d)
     bool readable;
     uint64_t u;
 
-    if (!store_is_remote(node_store(blobs_node(b))))
+    if (!repos_remote(rs))
         return false;
     r = repo_cached(rs, name);
     if (r && (try_blob(r, d, &readable, &u) < 0 || readable || u > 0))
