@@ -10,7 +10,7 @@
 #include "blobstore/store_check.h"
 
 #define JOB            "sweep"
-#define SWEEP_RETRY_MS (60 * 1000LL) /* after one that failed, or was left to another node */
+#define SWEEP_RETRY_MS (60 * 1000LL) /* the lease could not be had, or was lost */
 
 struct maint {
     struct app *app;
