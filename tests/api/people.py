@@ -80,10 +80,10 @@ class Door:
 
 
 def eventually(fn, seconds=5):
-    """Whether fn says true within so many seconds."""
+    """What fn says once that is true; False after so many seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if fn():
-            return True
+        if said := fn():
+            return said
         time.sleep(0.1)
     return False

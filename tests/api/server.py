@@ -12,8 +12,9 @@ import signal
 import subprocess
 import tempfile
 import threading
-import time
 import zlib
+
+import people
 
 READY_S = 20
 STOP_S = 20
@@ -143,12 +144,7 @@ class Server:
     def said(self, text, seconds=5):
         """Whether the log holds the text. A thread reads it from a pipe, so that what was written
         before an answer may be seen a moment after it."""
-        until = time.monotonic() + seconds
-        while text not in self.log():
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.05)
-        return True
+        return people.eventually(lambda: text in self.log(), seconds)
 
     def stop(self, how=signal.SIGTERM):
         """End the process; returns its exit status (negative: the signal that ended it)."""

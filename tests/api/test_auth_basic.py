@@ -115,7 +115,7 @@ def file_changes_while_serving(t):
     door.users.write_text("alice:{SHA}nothing\n")
     time.sleep(1.5)
     t.status(door.user("carol").get("/v2/"), 200)
-    people.eventually(lambda: "auth.not_reloaded" in door.server.log())
+    door.server.said("auth.not_reloaded")
     log = door.server.log()
     t.true("auth.not_reloaded" in log and "line 1" in log, "the log names the line", log[-400:])
 
@@ -141,7 +141,7 @@ def who_did_it(t):
     entries = door.server.root
     found = [p.read_bytes() for p in pathlib.Path(entries).glob("repos/a/_log/*/*")]
     t.true(found and all(b'"by":"alice"' in e for e in found), "entries by alice", found[:1])
-    told = people.eventually(lambda: "auth.failed" in door.server.log())
+    told = door.server.said("auth.failed")
     log = door.server.log()
     t.true(told and "user=alice" in log, "the refused log-in in the log", log[-300:])
     for secret in (people.PASSWORD, "let me in!", people.basic("alice")[1].split()[1]):

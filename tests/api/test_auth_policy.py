@@ -197,7 +197,7 @@ def policy_changes_while_serving(t):
     d.policy.write_text("allow bob a pull\n")
     time.sleep(1.3)
     t.status(view.get("/v2/a/manifests/v1"), 200)
-    told = people.eventually(lambda: "line 1" in d.server.log())
+    told = d.server.said("line 1")
     t.true(told, "the log names the line", d.server.log()[-300:])
 
 

@@ -43,12 +43,8 @@ def counts(w, stack, count):
     nodes = Turns([w.node(prefix, "--s3-public-endpoint", public, endpoint=p.url, stack=stack) for _ in range(count)])
 
     def step(what, fn, *args):
-        p.take()
-        result = fn(*args)
-        log = p.take()
-        seen = found.setdefault(what, [0, 0])
-        seen[0] += len(log)
-        seen[1] += sum(map(proxy_mod.writes_or_lists, log))
+        result, got = p.counted(fn, *args)
+        found[what] = [a + b for a, b in zip(found.get(what, (0, 0)), got)]
         return result
 
     for number in range(-1, ROUNDS):  # the first one is of acquaintance

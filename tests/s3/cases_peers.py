@@ -107,14 +107,11 @@ def pull(node, names, manifest):
 
 
 def operations(make, p):
-    """{operation: [all, writes and lists]}; make() starts a process that knows nothing yet."""
+    """{operation: (all, writes and lists)}; make() starts a process that knows nothing yet."""
     found = {}
 
     def step(what, fn, *args):
-        p.take()
-        result = fn(*args)
-        log = p.take()
-        found[what] = [len(log), sum(map(proxy_mod.writes_or_lists, log))]
+        result, found[what] = p.counted(fn, *args)
         return result
 
     node, layers = follows(make(), p), [os.urandom(size) for size in LAYERS]

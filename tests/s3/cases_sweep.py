@@ -9,6 +9,7 @@ import time
 
 import relay
 from loop import want
+from people import eventually
 
 NODES, SESSIONS = 3, 20
 DELAY_S = 0.25  # of each request to the store, so that a sweep lasts
@@ -16,16 +17,6 @@ OLD_S = 25 * 3600
 FIRST_SWEEP_S = 90
 SUCCESSOR_S = 90
 REST_S = 120
-
-
-def until(seconds, fn):
-    """What fn() returns once that is something; None after so many seconds."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := fn():
-            return found
-        time.sleep(0.2)
-    return None
 
 
 def begin_sessions(node, folder):
@@ -68,24 +59,24 @@ def one_node_sweeps(w, stack):
     def taker(but=None):
         return next((n for n in nodes if n is not but and "event=lease.taken job=sweep" in n.log()), None)
 
-    first = until(FIRST_SWEEP_S, taker)
+    first = eventually(taker, FIRST_SWEEP_S)
     want(first, "no node swept: " + nodes[0].log()[-1500:])
-    want(until(FIRST_SWEEP_S, lambda: sum(ends(folder).values()) >= 2), "the holder ended no session")
+    want(eventually(lambda: sum(ends(folder).values()) >= 2, FIRST_SWEEP_S), "the holder ended no session")
     first.proc.send_signal(signal.SIGSTOP)
     stopped = time.monotonic()
     try:
         before = sum(ends(folder).values())
         want(before < SESSIONS, "too fast for this test")
         want(not taker(first), "two nodes swept at once")
-        second = until(SUCCESSOR_S, lambda: taker(first))
+        second = eventually(lambda: taker(first), SUCCESSOR_S)
         took = time.monotonic() - stopped
         want(second, f"no successor after {SUCCESSOR_S} s")
-        want(until(REST_S, lambda: sum(ends(folder).values()) > before), "the successor ended no session")
+        want(eventually(lambda: sum(ends(folder).values()) > before, REST_S), "the successor ended no session")
     finally:
         first.proc.send_signal(signal.SIGCONT)
     want(first.said("event=lease.lost job=sweep", 30), "the one that was stopped does not know that it lost the lease")
     want(first.said("event=maint.sweep_left", 30), "it swept on")
-    want(until(REST_S, lambda: len(+ends(folder)) == SESSIONS), f"{SESSIONS} sessions, ended: {ends(folder)}")
+    want(eventually(lambda: len(+ends(folder)) == SESSIONS, REST_S), f"{SESSIONS} sessions, ended: {ends(folder)}")
     want(set(ends(folder).values()) == {1}, f"a session was ended twice: {ends(folder)}")
     want(sum("lease.taken job=sweep" in n.log() for n in nodes) == 2, "a third node swept")
     return f"{before} of {SESSIONS} sessions ended by the first; successor after {took:.0f} s"

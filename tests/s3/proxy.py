@@ -108,11 +108,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
 
 
-def writes_or_lists(one):
-    """Is this entry of a log a request of the dearer kind?"""
-    method, _, query = one[:3]
-    return method in ("PUT", "POST", "DELETE") or \
-        method == "GET" and ("list-type" in query or query.startswith("uploads"))
+def counts(log):
+    """(all, writes and lists) of the requests in a log."""
+    dear = [one for one in log if one[0] in ("PUT", "POST", "DELETE") or
+            one[0] == "GET" and ("list-type" in one[2] or one[2].startswith("uploads"))]
+    return len(log), len(dear)
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -138,6 +138,12 @@ class Proxy:
         with self.lock:
             taken, self.log = self.log, []
         return taken
+
+    def counted(self, fn, *args):
+        """(what fn returns, counts of its requests)"""
+        self.take()
+        result = fn(*args)
+        return result, counts(self.take())
 
     def close(self):
         self.http.shutdown()

@@ -533,13 +533,6 @@ def conformance_through_haproxy_over_three_nodes(w, stack):
 # ---- budgets
 
 
-def sort_requests(log):
-    """(all, writes and lists)"""
-    writes = [one for one in log if one[0] in ("PUT", "POST", "DELETE") or
-              one[0] == "GET" and ("list-type" in one[2] or one[2].startswith("uploads"))]
-    return len(log), len(writes)
-
-
 @case
 def requests_per_operation(w, stack):
     """The bounds that docs/object-store.md gives; 20 ms more for each request in the rows of time."""
@@ -554,7 +547,7 @@ def requests_per_operation(w, stack):
         log = p.take()
         # Near the end of ten minutes an entry has the marker of the next ones, too.
         second = max(0, sum("/changes/" in one[1] for one in log) - what.startswith("fresh"))
-        got = sort_requests(log)
+        got = proxy_mod.counts(log)
         most_all, most_writes = most_all + second, most_writes + second
         rows.append(f"{what:28} {got[0]:4} of {most_all:3} {got[1]:4} of {most_writes:3}")
         if got[0] > most_all or got[1] > most_writes:

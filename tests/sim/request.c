@@ -339,33 +339,20 @@ static void note_gone(struct session *s)
         s->dead_at = hist_tick();
 }
 
-/* As the registry holds it for a URL that tells of nothing written; what became of the session
- * shows when it is saved. */
-static int hold_new(struct request *rq, struct upload **ret, struct err_detail *why)
+/* begins: as the registry holds it for a URL that tells of nothing written; what became of the
+ * session shows when it is saved. */
+static int hold(struct request *rq, bool begins, struct upload **ret, struct err_detail *why)
 {
-    int e = upload_hold_new(rq->site->uploads, world_repo(rq->session->repo), IDENTITY,
-                            str_of(rq->session->id), ret, why);
-
-    if (e == 0 && rq->site->proc.dead) {
-        upload_release(*ret);
-        return -ERR_UNAVAIL;
-    }
-    if (e == -ERR_NOTFOUND && !rq->site->proc.dead)
-        note_gone(rq->session);
-    return e;
-}
-
-static int hold(struct request *rq, struct upload **ret, struct err_detail *why)
-{
-    int e = upload_hold(rq->site->uploads, world_repo(rq->session->repo), IDENTITY,
-                        str_of(rq->session->id), ret, why);
+    int e =
+        (begins ? upload_hold_new : upload_hold)(rq->site->uploads, world_repo(rq->session->repo),
+                                                 IDENTITY, str_of(rq->session->id), ret, why);
 
     if (rq->site->proc.dead) {
         if (e == 0)
             upload_release(*ret);
         return -ERR_UNAVAIL;
     }
-    if (e == 0)
+    if (e == 0 && !begins)
         note_held(rq, *ret);
     else if (e == -ERR_NOTFOUND)
         note_gone(rq->session);
@@ -378,7 +365,7 @@ void request_patch(struct request *rq)
     struct err_detail why = {{0}};
     struct upload *u;
     bool begins = !rq->session->acked_at;
-    int e = begins ? hold_new(rq, &u, &why) : hold(rq, &u, &why);
+    int e = hold(rq, begins, &u, &why);
 
     if (e < 0) {
         note_error("hold", e, &why);
@@ -411,7 +398,7 @@ void request_close(struct request *rq)
     uint64_t link_u;
     struct repo *r auto_repo = NULL;
     struct upload *u;
-    int e = hold(rq, &u, &why);
+    int e = hold(rq, false, &u, &why);
 
     if (e < 0) {
         note_error("hold", e, &why);
@@ -442,7 +429,7 @@ void request_cancel(struct request *rq)
 {
     struct err_detail why = {{0}};
     struct upload *u;
-    int e = hold(rq, &u, &why);
+    int e = hold(rq, false, &u, &why);
 
     if (e == 0) {
         e = upload_cancel(u, &why);
