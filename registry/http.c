@@ -187,8 +187,10 @@ static void *on_uri(void *arg, const char *uri, struct MHD_Connection *conn)
     struct http *h = arg;
     struct req *r = malloc(sizeof(*r));
 
-    if (!r)
+    if (!r) {
+        watch_conn_asked(conn);
         return NULL;
+    }
     memset(r, 0, offsetof(struct req, detail));
     r->detail.text[0] = r->id[0] = '\0';
     r->identity = IDENTITY_NOBODY;

@@ -176,5 +176,7 @@ void watch_remove(
 void watch_conn_add(struct http_watch *w, int fd, struct watched_conn **ret);
 void watch_conn_remove(struct http_watch *w, struct watched_conn *c);
 void watch_conn_waits(struct MHD_Connection *conn, bool waits); /* for the next request */
+/* A request came, even if there is no memory for it: no last word. */
+void watch_conn_asked(struct MHD_Connection *conn);
 
 #endif

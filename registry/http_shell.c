@@ -109,19 +109,23 @@ int shell_check(struct req *r, const char *version)
 static const char last_word[] = "{\"errors\":[{\"code\":\"UNSUPPORTED\",\"message\":"
                                 "\"no HTTP request came: this port speaks plain HTTP\"}]}";
 
-/* Did the peer send anything, and was nothing said to it? Its end alone counts as one byte. */
+/* Was anything read from the peer, and nothing said to it? Its end alone counts as one byte. What
+ * is still unread was never looked at: the connection ends for a reason of ours. */
 static bool unanswered(int fd)
 {
     struct tcp_info info = {0};
     socklen_t len = sizeof(info);
+    char byte;
 
+    if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+        return false;
     return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
            info.tcpi_bytes_received > 1 && info.tcpi_bytes_sent == 0;
 }
 
 void shell_last_word(int fd)
 {
-    char text[512], rest[4096];
+    char text[512];
     int n = snprintf(text, sizeof(text),
                      "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n"
                      "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
@@ -131,5 +135,4 @@ void shell_last_word(int fd)
         return;
     (void)send(fd, text, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)shutdown(fd, SHUT_WR);
-    (void)recv(fd, rest, sizeof(rest), MSG_DONTWAIT); /* what is left unread would be a reset */
 }

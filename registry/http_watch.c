@@ -145,11 +145,25 @@ void watch_conn_remove(struct http_watch *w, struct watched_conn *c)
     free(c);
 }
 
-void watch_conn_waits(struct MHD_Connection *conn, bool waits)
+static struct watched_conn *watched(struct MHD_Connection *conn)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    struct watched_conn *c = info ? info->socket_context : NULL;
+
+    return info ? info->socket_context : NULL;
+}
+
+void watch_conn_asked(struct MHD_Connection *conn)
+{
+    struct watched_conn *c = watched(conn);
+
+    if (c)
+        c->asked = true;
+}
+
+void watch_conn_waits(struct MHD_Connection *conn, bool waits)
+{
+    struct watched_conn *c = watched(conn);
 
     if (!c)
         return;

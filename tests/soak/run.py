@@ -73,8 +73,9 @@ def run_case(args, name, title, fn):
         outcome, told = "FAIL", str(e)
     except Exception:
         outcome, told = "FAIL", traceback.format_exc()
-    print(f"{outcome:4} {name} ({time.monotonic() - begin:.1f} s): {title}", flush=True)
-    for text in ctx.notes + ([told] if told else []):
+    why = f". {told}" if outcome == "FAIL" else ""
+    print(f"{outcome:4} {name} ({time.monotonic() - begin:.1f} s): {title}{why}", flush=True)
+    for text in ctx.notes + ([told] if outcome == "skip" else []):
         print("     " + text.replace("\n", "\n     "), flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     return outcome
