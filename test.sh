@@ -15,7 +15,7 @@ set -uo pipefail
 
 readonly HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly LOGS=$HERE/build-logs
-readonly FAILURE_LINES_MAX=60 NAMED_FAILURES_MAX=8 # of a suite
+readonly FAILURE_LINES_MAX=60 NAMED_FAILURES_MAX=8 FAILURE_CHARS_MAX=1200 # of a suite
 # Whole seconds a suite may take before it is ended and counts as failed.
 readonly BUILD_SECONDS_MAX=600 MESON_SECONDS_MAX=900 API_SECONDS_MAX=600
 readonly FAULT_SECONDS_MAX=900 CLIENTS_SECONDS_MAX=1200 PROXY_SECONDS_MAX=900 GO_SECONDS_MAX=1800
@@ -298,7 +298,7 @@ failures() {
     local log
     for log in "$LOGS"/*.log; do
         grep -aE '^ *(FAIL |not ok |---- [^:]*: (FAIL|TIMEOUT|ERROR))' "$log" |
-            sed "s/^ */$(basename "$log" .log): /" | cut -c 1-300 | head -n "$NAMED_FAILURES_MAX"
+            sed "s/^ */$(basename "$log" .log): /" | cut -c "1-$FAILURE_CHARS_MAX" | head -n "$NAMED_FAILURES_MAX"
     done
 }
 

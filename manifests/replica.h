@@ -80,7 +80,8 @@ int replica_open(struct replica *r, struct err_detail *detail) must_check;
 /* The same for a log that its owner has heard nothing of: if it has no entry, that is all that is
  * asked. Whether it has lost entries (B25) is then to be asked before the first one is created. */
 int replica_open_unheard(struct replica *r, struct err_detail *detail) must_check;
-/* Holder. -ERR_READONLY: it has, and the alarm is raised. */
+/* Holder. -ERR_EXISTS: others have written since, what there is has been read; -ERR_READONLY: it
+ * has lost entries, and the alarm is raised. */
 int replica_check_unheard(struct replica *r, struct err_detail *detail) must_check;
 /* Instead: the log as it was just after entry seq, which exists (0: before the first). The replica
  * stays there: refreshing it asks nobody, and nothing is committed. -ERR_CORRUPT: an entry up to

@@ -329,12 +329,14 @@ int replica_check_unheard(struct replica *r, struct err_detail *detail)
 
     if (e != 0)
         return e < 0 ? e : 0;
+    /* Others have written since it was opened, or it is shorter than it was. */
+    if (hint.head > 0 || hint.checkpoint > 0)
+        e = open_log(r, 0, detail);
+    if (e < 0)
+        return e;
     r->unheard = false;
-    if (hint.head == 0 && hint.checkpoint == 0)
-        return 0;
-    replica_set_readonly(r, "log.lost", hint.head > hint.checkpoint ? hint.head : hint.checkpoint);
-    return err_set(detail, -ERR_READONLY, "the log of " STR_FMT " has lost entries",
-                   STR_ARG(str_head(r->name_str, 128)));
+    e = replica_writable(r, detail);
+    return e == 0 && r->pos.seq > 0 ? -ERR_EXISTS : e;
 }
 
 /* ---- again */

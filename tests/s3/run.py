@@ -35,9 +35,10 @@ import cases_sweep  # noqa: E402
 import gateway as gateway_mod  # noqa: E402
 import loop  # noqa: E402
 import proxy as proxy_mod  # noqa: E402
-from world import MANIFEST, World, digest, image_manifest, random_bytes, want  # noqa: E402
+from world import MANIFEST, Fail, World, digest, image_manifest, random_bytes, want  # noqa: E402
 
 MIB = 1 << 20
+TROUBLES_MAX = 20  # lines of nodes' logs told
 CASES = []
 
 
@@ -464,10 +465,11 @@ backend nodes
 
 
 def three_nodes(w, stack):
-    """Address of HAProxy in front of three nodes on one bucket: each request to the next one."""
+    """Address of HAProxy in front of three nodes on one bucket, each request to the next one; and
+    the nodes."""
     if not shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin"):
         print("missing: haproxy")
-        return None
+        return None, []
     prefix = w.prefix()
     nodes = [w.node(prefix, "--redirect-off", endpoint=w.gateway.endpoints[i % 2], stack=stack)
              for i in range(3)]
@@ -484,17 +486,25 @@ def three_nodes(w, stack):
     while time.monotonic() < end:
         with contextlib.suppress(OSError):
             urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).read()
-            return f"127.0.0.1:{port}"
+            return f"127.0.0.1:{port}", nodes
         time.sleep(0.1)
     raise RuntimeError("HAProxy did not start")
 
 
-def counts_of(done):
+def troubles(nodes):
+    """What the nodes' logs hold against it: clients are not told why an answer is 500 or 503."""
+    said = [x for node in nodes for x in node.log().splitlines()
+            if "level=error" in x or "event=http.failed" in x]
+    return [x[:300] for x in sorted(said)[-TROUBLES_MAX:]]
+
+
+def counts_of(done, nodes):
     """The last line of a suite, which must say that nothing failed."""
     lines = (done.stdout + done.stderr).strip().splitlines()
     last = next((x for x in reversed(lines) if " passed, " in x), "no counts")
-    want(done.returncode == 0 and ", 0 failed," in last,
-         "\n".join(x for x in lines if "FAIL" in x or x == last)[-2500:])
+    if done.returncode != 0 or ", 0 failed," not in last:
+        failed = " | ".join(x for x in lines if "FAIL" in x or x == last)
+        raise Fail(" | ".join([failed[-2500:], *troubles(nodes)]))
     return last
 
 
@@ -506,19 +516,20 @@ ONE_NODE = ("past.at_time_and_names", "upload.closed_session_is_gone", "upload.p
 
 @case
 def api_suite_through_haproxy_over_three_nodes(w, stack):
-    address = three_nodes(w, stack)
+    address, nodes = three_nodes(w, stack)
     if not address:
         return "skip: no HAProxy"
     return counts_of(subprocess.run(
         [sys.executable, str(HERE.parent / "api" / "run.py"), "--url", f"http://{address}",
-         "--behind", "", "--without", ",".join(ONE_NODE)], capture_output=True, text=True, timeout=300, check=False))
+         "--behind", "", "--without", ",".join(ONE_NODE)], capture_output=True, text=True, timeout=300, check=False),
+        nodes)
 
 
 @case
 def conformance_through_haproxy_over_three_nodes(w, stack):
     if not w.conformance:
         return "skip: only with --conformance"
-    address = three_nodes(w, stack)
+    address, nodes = three_nodes(w, stack)
     if not address:
         return "skip: no HAProxy"
     done = subprocess.run(
@@ -527,7 +538,7 @@ def conformance_through_haproxy_over_three_nodes(w, stack):
     if "missing: " in done.stdout:
         print(done.stdout.splitlines()[0])
         return "skip: no suite"
-    return counts_of(done)
+    return counts_of(done, nodes)
 
 
 # ---- budgets

@@ -158,12 +158,52 @@ static void test_lost_log_takes_no_first_entry(void **state)
     store_free(store);
 }
 
+/* What a hint names that others wrote since the log was opened is no loss; what is not there is. */
+static void test_others_wrote_after_the_look(void **state)
+{
+    struct store_ops ops;
+    struct store *store = as_remote(mem_store(), &ops);
+    struct site a, b;
+    struct image next = image;
+    int64_t alarms = metric_value(METRIC_alarms_total);
+
+    (void)state;
+    next.salt = "next";
+    for (int lost = 0; lost < 2; lost++) {
+        const char *name = lost ? "library/shorter" : REPO;
+        struct str hint = lost ? STR("repos/library/shorter/_hint") : STR("repos/" REPO "/_hint");
+        struct repo *r;
+
+        site_open(&a, store, REFERENCES_STRICT, NULL);
+        site_open(&b, store, REFERENCES_STRICT, NULL);
+        assert_int_equal(catalog_refresh(repos_catalog(b.repos), NULL), 0);
+        r = repo_of(&b, name);
+        add_blob(&a, name, "config");
+        add_blob(&a, name, "one");
+        add_blob(&a, name, "two");
+        assert_int_equal(put_image(&a, name, &image, "t"), 0);
+        assert_int_equal(store_put(store, hint, STORE_HINT,
+                                   lost ? STR("{\"v\":1,\"checkpoint\":0,\"head\":2}")
+                                        : STR("{\"v\":1,\"checkpoint\":0,\"head\":1}"),
+                                   NULL),
+                         0);
+        assert_int_equal(put_image(&b, name, &next, "t"), lost ? -ERR_READONLY : 0);
+        assert_int_equal(metric_value(METRIC_alarms_total), alarms + lost);
+        assert_true(repo_exists(r));
+        repo_unref(r);
+        site_close(&b);
+        site_close(&a);
+    }
+    store_free(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_link),
         cmocka_unit_test(test_push_without_a_look),
         cmocka_unit_test(test_lost_log_takes_no_first_entry),
+        cmocka_unit_test(test_others_wrote_after_the_look),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
