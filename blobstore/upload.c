@@ -436,15 +436,14 @@ static int append_ops(const struct upload *u, const struct buf *state, struct bu
     return buf_err(out);
 }
 
-int upload_save(struct upload *u, struct err_detail *detail)
+/* tail: what the entry carried of a stream. */
+static int save(struct upload *u, struct buf *tail, struct err_detail *detail)
 {
     struct buf state auto_buf = BUF_INIT(STORE_STREAM_STATE_MAX);
     struct buf ops auto_buf = BUF_INIT(UPLOAD_OPS_MAX);
-    struct buf tail auto_buf = BUF_INIT(UPLOAD_TAIL_MAX);
     struct str payload = STR_NONE;
     int r = 0;
 
-    assert(u);
     if (u->state != UPLOAD_OPEN)
         return unknown(detail);
     if (u->size == u->saved)
@@ -452,9 +451,9 @@ int upload_save(struct upload *u, struct err_detail *detail)
     if (u->streaming)
         r = store_stream_save(u->stream, &state, detail);
     if (r == 0 && u->streaming)
-        r = tail_of(u, &tail, detail);
+        r = tail_of(u, tail, detail);
     if (u->streaming)
-        payload = buf_str(&tail);
+        payload = buf_str(tail);
     else
         payload = str_skip(buf_str(&u->bytes), (size_t)u->saved);
     if (r == 0)
@@ -469,6 +468,36 @@ int upload_save(struct upload *u, struct err_detail *detail)
         return unknown(detail);
     return err_set(detail, -ERR_RANGE, "the upload went on elsewhere and holds %llu bytes",
                    (unsigned long long)u->saved);
+}
+
+int upload_save(struct upload *u, struct err_detail *detail)
+{
+    struct buf tail auto_buf = BUF_INIT(UPLOAD_TAIL_MAX);
+
+    assert(u);
+    return save(u, &tail, detail);
+}
+
+int upload_append(struct upload *u, struct err_detail *detail)
+{
+    struct buf written auto_buf = BUF_INIT(UPLOAD_TAIL_MAX);
+    uint64_t size = u->size;
+    bool taken_for_new;
+    int r;
+
+    assert(u);
+    taken_for_new = u->unlooked && u->saved == 0;
+    if (taken_for_new && size == 0) { /* no entry will tell */
+        r = upload_log_look(u, detail);
+        return r == 0 && u->state != UPLOAD_OPEN ? unknown(detail) : r;
+    }
+    if (taken_for_new && !u->streaming)
+        buf_add(&written, buf_str(&u->bytes));
+    r = buf_err(&written) < 0 ? buf_err(&written) : save(u, &written, detail);
+    if (r != -ERR_RANGE || !taken_for_new || written.len != size)
+        return r;
+    r = upload_write(u, buf_str(&written), detail);
+    return r < 0 ? r : upload_save(u, detail);
 }
 
 int upload_rollback(struct upload *u, struct err_detail *detail)

@@ -54,8 +54,8 @@ void upload_release(struct upload *u); /* bytes written but not saved are droppe
 /* The same for a request whose URL is the one that upload_start's id gave, so that its client has
  * written nothing yet as far as it knows. On a remote store the session is then taken for empty
  * unless this node knows better, and not looked at: its first entry is a conditional create, which
- * tells whether anybody wrote to it meanwhile (upload_save: -ERR_RANGE or -ERR_NOTFOUND), and a
- * digest that does not fit makes upload_close look. */
+ * tells whether anybody wrote to it meanwhile (upload_save: -ERR_RANGE or -ERR_NOTFOUND;
+ * upload_append goes on behind), and a digest that does not fit makes upload_close look. */
 int upload_hold_new(struct uploads *us, struct str repo, struct str identity, struct str id,
                     struct upload **ret, struct err_detail *detail) must_check;
 
@@ -69,6 +69,11 @@ int upload_write(struct upload *u, struct str bytes, struct err_detail *detail) 
 /* Makes everything written so far safe and acknowledged: one session entry. Nothing written = no
  * entry. -ERR_RANGE: another node went on with this session meanwhile (416). */
 int upload_save(struct upload *u, struct err_detail *detail) must_check;
+/* The same for bytes that go to the end wherever that is (R57): a session that was taken for empty
+ * and is not gets them behind what it holds. -ERR_RANGE then only where they are not at hand any
+ * more, because parts of them were sent (a part or more, store_s3.h), and nothing has changed; and
+ * where another node went on with a session that this one had looked at. */
+int upload_append(struct upload *u, struct err_detail *detail) must_check;
 /* Forgets what was written since the hold or the last save (body did not fit its Content-Range). */
 int upload_rollback(struct upload *u, struct err_detail *detail) must_check;
 

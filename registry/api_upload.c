@@ -366,8 +366,8 @@ int api_upload_patch(struct req *r)
     struct transfer *t = req_state(r);
     int e = check_length(r, t);
 
-    if (e == 0)
-        e = upload_save(t->upload, req_detail(r));
+    if (e == 0) /* R57: at the end, unless the client said where */
+        e = (t->has_range ? upload_save : upload_append)(t->upload, req_detail(r));
     if (e == -ERR_RANGE)
         return refuse_range(r, t, "another request wrote to this upload");
     if (e == 0)

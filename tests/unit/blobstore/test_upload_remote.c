@@ -33,6 +33,7 @@ static void test_begun_without_a_look(void **state)
     assert_int_equal(upload_save(u, NULL), -ERR_RANGE);
     assert_int_equal(upload_offset(u), 1000);
     upload_release(u);
+    assert_int_equal(offset_of(&a, id), 1000);
     assert_int_equal(upload_hold_new(b.uploads, REPO, IDENTITY, str_of(id), &u, NULL), 0);
     assert_int_equal(upload_offset(u), 1000); /* known by now */
     upload_release(u);
@@ -59,6 +60,68 @@ static void test_begun_without_a_look(void **state)
     upload_release(u);
     assert_int_equal(offset_of(&a, id), 1000);
     peer_close(&b);
+    peer_close(&a);
+    store_free(s);
+}
+
+/* Its bytes to a node that has forgotten what it knew of the session. */
+static int append_unknowing(struct store *s, const char *id, size_t from, size_t len,
+                            uint64_t *ret_offset)
+{
+    struct upload *u;
+    struct peer p;
+    int r;
+
+    peer_open(&p, s);
+    assert_int_equal(upload_hold_new(p.uploads, REPO, IDENTITY, str_of(id), &u, NULL), 0);
+    assert_int_equal(upload_offset(u), 0);
+    assert_int_equal(upload_write(u, content(from, len), NULL), 0);
+    r = upload_append(u, NULL);
+    *ret_offset = upload_offset(u);
+    upload_release(u);
+    peer_close(&p);
+    return r;
+}
+
+/* R57: pieces without a place, each by the first URL to a node that knows nothing of the others:
+ * they stand one behind another. What this node cannot send again changes nothing (here a stream:
+ * parts of it are sent at once). What ended stays ended. */
+static void test_appended_without_a_look(void **state)
+{
+    static const size_t ends[] = {1000, 1001, 5000, 60000};
+    struct store *s = mem_store();
+    struct store_ops ops = *s->ops;
+    char id[KEYS_SESSION_LEN + 1];
+    struct upload *u;
+    struct digest d;
+    uint64_t offset;
+    size_t from = 0;
+    struct peer a;
+
+    (void)state;
+    ops.remote = true;
+    s->ops = &ops;
+    peer_open(&a, s);
+    start(&a, id);
+    for (size_t i = 0; i < ARRAY_LEN(ends); from = ends[i++]) {
+        assert_int_equal(append_unknowing(s, id, from, ends[i] - from, &offset), 0);
+        assert_int_equal(offset, ends[i]);
+        assert_int_equal(append_unknowing(s, id, from, 0, &offset), 0); /* no bytes: where? */
+        assert_int_equal(offset, ends[i]);
+    }
+    assert_int_equal(append_unknowing(s, id, from, LARGE - from, &offset), -ERR_RANGE);
+    assert_int_equal(offset, from);
+    assert_int_equal(patch(&a, id, LARGE), 0);
+    d = content_digest(LARGE, DIGEST_SHA256);
+    assert_int_equal(put(&a, id, LARGE, &d), 0);
+    blob_is_whole(&a, LARGE, &d);
+    for (unsigned with_bytes = 0; with_bytes < 2; with_bytes++) {
+        start(&a, id);
+        assert_int_equal(upload_hold(a.uploads, REPO, IDENTITY, str_of(id), &u, NULL), 0);
+        assert_int_equal(upload_cancel(u, NULL), 0);
+        upload_release(u);
+        assert_int_equal(append_unknowing(s, id, 0, with_bytes * 100, &offset), -ERR_NOTFOUND);
+    }
     peer_close(&a);
     store_free(s);
 }
@@ -176,6 +239,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_begun_without_a_look),
+        cmocka_unit_test(test_appended_without_a_look),
         cmocka_unit_test(test_proved_from_the_object),
     };
 
