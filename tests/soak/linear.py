@@ -28,13 +28,14 @@ def holds(pre, value):
 
 class Search:
     """must: steps that were answered, in order of call; may: those that were not and change the
-    value. A state is what is done of them, and the value."""
+    value, in order of call, too. A state is what is done of them, and the value."""
 
     def __init__(self, steps):
         steps = sorted(steps, key=lambda s: s.call)
         self.must = [s for s in steps if s.back is not None]
         self.may = [s for s in steps if s.back is None and s.post is not KEEP]
-        self.seen = set()
+        self.seen = collections.defaultdict(list)
+        self.states = 0
         # The last step that needs a value, and the values that unanswered steps need.
         self.last = {s.pre: i for i, s in enumerate(self.must)}
         self.asked = {s.pre for s in self.may}
@@ -58,6 +59,14 @@ class Search:
             return True
         return value is None and (THERE in self.asked or self.last.get(THERE, -1) >= low)
 
+    def better(self, at, taken):
+        """Was this place reached with no more changes without an answer used up? Whoever has more of them
+        left can do all that the other can."""
+        if any(old <= taken for old in self.seen[at]):
+            return True
+        self.seen[at].append(taken)
+        return False
+
     def settle(self, low, done, value):
         """Takes all that change nothing and fit: sooner is never worse for them."""
         while True:
@@ -76,17 +85,20 @@ class Search:
         low, done, window, limit = self.settle(low, done, value)
         if low == len(self.must):
             return None
-        if (low, done, taken, value) in self.seen:
+        if self.better((low, done, value), taken):
             return []
-        self.seen.add((low, done, taken, value))
-        if len(self.seen) > BRANCHES_MAX:
+        self.states += 1
+        if self.states > BRANCHES_MAX:
             raise TooComplex()
         if low >= self.furthest[0]:
             self.furthest = (low, window, value)
-        out = []
+        out, alike = [], set()
         for i, s in enumerate(self.may):
             if i in taken or s.call > limit or s.post == value or not holds(s.pre, value):
                 continue
+            if (s.pre, s.post) in alike:  # the one that was called sooner does as well
+                continue
+            alike.add((s.pre, s.post))
             if self.of_use(s, low, value):
                 out.append((low, done, taken | {i}, s.post))
         for i in sorted(window, key=lambda i: -self.must[i].back):
