@@ -71,8 +71,8 @@ def run_case(args, name, title, fn):
         outcome, told = "skip", f"missing: {name}: {e}"
     except Problem as e:
         outcome, told = "FAIL", str(e)
-    except Exception:
-        outcome, told = "FAIL", traceback.format_exc()
+    except Exception as e:
+        outcome, told = "FAIL", f"{type(e).__name__} {e}: {traceback.format_exc()}"
     why = f". {told}" if outcome == "FAIL" else ""
     print(f"{outcome:4} {name} ({time.monotonic() - begin:.1f} s): {title}{why}", flush=True)
     for text in ctx.notes + ([told] if outcome == "skip" else []):

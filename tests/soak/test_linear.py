@@ -88,3 +88,17 @@ def random_histories(ctx):
         steps[i] = steps[i]._replace(pre=steps[rng.choice(reads)].pre)
         if explain(steps) is None:
             raise Problem("a read of a value long gone was not found")
+
+
+@case("many changes without an answer do not leave a history undecided")
+def unanswered(ctx):
+    """20 deletes whose outcome nobody knows, then puts and reads; the last read is right, or of a value
+    long gone, so that every order has to be ruled out."""
+    steps = [write(n / 100, None, None, THERE) for n in range(20)]
+    for n in range(40):
+        steps += [write(10 * n + 1, 10 * n + 2, n), read(10 * n + 3, 10 * n + 4, n)]
+        steps += [read(10 * n + 5, 10 * n + 6, None)] * (n % 4 == 0)
+    for value, good in ((39, True), (7, False)):
+        told = explain([*steps, read(500, 501, value)])
+        if (told is None) != good:
+            raise Problem(f"the last read of {value}: {told}")
