@@ -15,8 +15,6 @@
 #include "registry/store_open.h"
 #include "registry/webhooks.h"
 
-#define LARGE_BUFFER (512 << 10)
-
 /* Signals are blocked before the first thread and taken here by waiting; SIGPIPE is ignored for
  * good. */
 static void signals_prepare(sigset_t *stop)
@@ -100,6 +98,15 @@ static int check_store(struct store *store, struct err_detail *why)
     return e;
 }
 
+/* Gathered bodies and windows of blobs go back when they are freed. Left to itself the allocator
+ * would take them from its heaps once the first was freed, where one that grows leaves holes. What
+ * stays on top of a heap is what the library itself would choose for this size. */
+static void keep_large_apart(void)
+{
+    (void)mallopt(M_MMAP_THRESHOLD, HTTP_LARGE);
+    (void)mallopt(M_TRIM_THRESHOLD, 2 * HTTP_LARGE);
+}
+
 int cmd_serve(const struct config *config, const struct opt_list *args)
 {
     struct err_detail why = {""};
@@ -113,9 +120,8 @@ int cmd_serve(const struct config *config, const struct opt_list *args)
         return EXIT_USAGE;
     }
     signals_prepare(&stop);
+    keep_large_apart();
     e = store_open_config(config, STORE_SERVE, &store, &why);
-    if (e == 0 && !store_has_files(store))
-        (void)mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER); /* windows of blobs go back when freed */
     if (e == 0 && !store_has_files(store))
         e = check_store(store, &why);
     if (e == 0)

@@ -32,8 +32,9 @@
 #define HTTP_STREAM_MEMORY_MAX                                                                     \
     (32u << 20) /* what buffers above the minimum take together; then no more grow */
 #define HTTP_BODY_MEMORY_MAX                                                                       \
-    (96u << 20)                           /* gathered bodies of all requests together; above: 503  \
-                                           */
+    (96u << 20) /* gathered bodies of all requests together; above: 503                            \
+                 */
+#define HTTP_LARGE             (512u << 10) /* buffers from this on have pages of their own, which go back */
 #define HTTP_WINDOW_MIN        (1u << 20) /* bytes fetched at once for an answer out of a remote store */
 #define HTTP_WINDOW_MAX        (8u << 20)  /* for a client that waits, while there is memory */
 #define HTTP_SOURCE_MEMORY_MAX (32u << 20) /* of windows above the least; four times this: 503 */

@@ -227,6 +227,20 @@ static void drop_body(struct req *r)
     buf_done(&r->body);
 }
 
+/* A small body that is announced gets its memory in one piece. A large one gets pages of its own,
+ * of which those that nothing was written to yet cost nothing; it grows there without leaving holes
+ * behind, so that all bodies take what is counted of them. A failure shows at the adding. */
+static void reserve_body(struct req *r, size_t size)
+{
+    size_t left = r->body.max - r->body.len;
+    bool large = r->content_length > GATHER_EXACT_MAX || r->body.len + size > GATHER_EXACT_MAX;
+
+    if (large && r->body.cap < HTTP_LARGE)
+        (void)buf_reserve(&r->body, left < HTTP_LARGE ? left : HTTP_LARGE);
+    else if (!r->body.at && r->content_length > 0)
+        (void)buf_reserve(&r->body, (size_t)r->content_length);
+}
+
 /* Gathers into memory; what passes the route's maximum, or the memory of all bodies, turns into an
  * answer and the rest is dropped. */
 enum MHD_Result body_gather(struct req *r, const char *data, size_t *size)
@@ -234,8 +248,7 @@ enum MHD_Result body_gather(struct req *r, const char *data, size_t *size)
     long long all = atomic_fetch_add(&r->http->gathered, (long long)*size) + (long long)*size;
     size_t before = r->body.len;
 
-    if (!r->body.at && r->content_length > 0 && r->content_length <= GATHER_EXACT_MAX)
-        (void)buf_reserve(&r->body, (size_t)r->content_length); /* a failure shows at the adding */
+    reserve_body(r, *size);
     buf_add(&r->body, str_make(data, *size));
     metric_add(METRIC_http_received_bytes_total, (int64_t)*size);
     if (buf_err(&r->body) == 0 && all <= HTTP_BODY_MEMORY_MAX) {
