@@ -1,30 +1,25 @@
-/* One thread keeps the lease; one for each target posts while it is held.
- *
- * A target's work begins with an entry in its cursor log: what an older holder still has on its way
- * finds its number taken, and that one learns that it is the older. From then on each entry follows
- * one of this holder. */
+/* One thread keeps the lease; one for each target posts while it is held. A target's work begins
+ * with taking its cursor (blobstore/cursor.h), so that nothing of an older holder moves it. */
 #include "registry/webhooks.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 
 #include "auth/file.h"
 #include "base/clock.h"
 #include "base/enc.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/rand.h"
+#include "blobstore/cursor.h"
 #include "blobstore/httpc.h"
-#include "blobstore/lastlog.h"
 #include "blobstore/lease.h"
 
-#define JOB            "webhooks"
-#define BATCH_MAX      (4u << 20) /* bytes of events that wait for one target */
-#define PAUSE_MS       1000
-#define AGAIN_MS       3000 /* after a failure of the store */
-#define CURSOR_OPS_MAX (EVENT_CURSOR_MAX + 128)
-#define FENCE_TRIES    5
-#define SIGNATURE_MAX  (2 * HMAC_BYTES + 16)
+#define JOB           "webhooks"
+#define BATCH_MAX     (4u << 20) /* bytes of events that wait for one target */
+#define PAUSE_MS      1000
+#define AGAIN_MS      3000 /* after a failure of the store */
+#define SIGNATURE_MAX (2 * HMAC_BYTES + 16)
 
 /* Events of a step, in order: each with its length before, cursors beside. */
 struct batch {
@@ -42,9 +37,7 @@ struct target {
 
     /* The thread's. */
     uint64_t epoch;
-    struct lastlog *log;
-    struct buf at; /* cursor as the log has it */
-    bool known;    /* the log has one */
+    struct cursor *cursor;
     struct events_reader *reader;
     int64_t written_ms;
     bool posted; /* since the cursor was written */
@@ -107,62 +100,15 @@ static void on_events(void *arg)
 
 /* ---- the cursor */
 
-static int read_cursor(const struct objlog_entry *e, void *arg)
+static_assert(EVENT_CURSOR_MAX <= CURSOR_AT_MAX, "a cursor of events fits");
+
+static int write_cursor(struct target *t, struct str at, struct err_detail *detail)
 {
-    struct target *t = arg;
-    const struct json *op = json_at(e->ops, 0);
-    struct str word, at;
+    int e = cursor_save(t->cursor, at, detail);
 
-    if (json_len(e->ops) == 0)
-        return 0;
-    if (!json_get_str(op, "op", &word) || !json_get_str(op, "at", &at))
-        return -ERR_CORRUPT;
-    if (!str_eq(word, STR("cursor")))
-        return -ERR_VERSION;
-    buf_clear(&t->at);
-    buf_add(&t->at, at);
-    t->known = true;
-    return buf_err(&t->at);
-}
-
-static int write_cursor(struct target *t, struct str at, int64_t validated_ms,
-                        struct err_detail *detail)
-{
-    struct buf ops auto_buf = BUF_INIT(CURSOR_OPS_MAX);
-    struct jw w = JW_INIT(&ops);
-    int e;
-
-    jw_begin(&w, '[');
-    jw_begin(&w, '{');
-    jw_kstr(&w, "op", STR("cursor"));
-    jw_kstr(&w, "at", at);
-    jw_end(&w, '}');
-    jw_end(&w, ']');
-    if (buf_err(&ops) < 0)
-        return buf_err(&ops);
-    e = lastlog_append(t->log, buf_str(&ops), validated_ms, detail);
-    if (e == 0 && at.at != t->at.at) {
-        buf_clear(&t->at);
-        buf_add(&t->at, at);
-    }
     if (e == 0) {
         t->written_ms = clock_boot_ms();
         t->posted = false;
-    }
-    return e;
-}
-
-/* Reads where the target stands and writes it again, as this holder. */
-static int fence(struct target *t, struct err_detail *detail)
-{
-    int e = -ERR_EXISTS;
-
-    for (int i = 0; i < FENCE_TRIES && e == -ERR_EXISTS; i++) {
-        int64_t looked_ms = clock_boot_ms();
-
-        e = lastlog_read(t->log, read_cursor, t, detail);
-        if (e == 0 && t->known)
-            e = write_cursor(t, buf_str(&t->at), looked_ms, detail);
     }
     return e;
 }
@@ -174,13 +120,13 @@ static int save(struct target *t, bool now, struct err_detail *detail)
     struct str at = events_cursor(t->reader);
     int64_t age = clock_boot_ms() - t->written_ms;
 
-    if (!at.len || str_eq(at, buf_str(&t->at)))
+    if (!at.len || str_eq(at, cursor_at(t->cursor)))
         return 0;
     if (!now && age < (t->posted ? WEBHOOK_CURSOR_MS : WEBHOOK_CURSOR_QUIET_MS))
         return 0;
     if (now && !t->posted)
         return 0;
-    return write_cursor(t, at, clock_boot_ms(), detail);
+    return write_cursor(t, at, detail);
 }
 
 /* ---- posting */
@@ -312,11 +258,17 @@ static bool wants_repo(void *arg, struct str repo)
 static int open_target(struct target *t, struct err_detail *detail)
 {
     struct events_spec spec = {.allowed = wants_repo, .wake = on_events, .arg = t};
-    int e = fence(t, detail);
+    int e = cursor_take(t->cursor, detail);
 
     if (e < 0)
         return e;
-    spec.after = t->known ? buf_str(&t->at) : t->hook->from_start ? STR_NONE : STR("now");
+    if (cursor_known(t->cursor)) {
+        t->written_ms = clock_boot_ms();
+        t->posted = false;
+        spec.after = cursor_at(t->cursor);
+    } else if (!t->hook->from_start) {
+        spec.after = STR("now");
+    }
     return events_open(t->all->app->events, &spec, &t->reader, detail);
 }
 
@@ -324,13 +276,8 @@ static int open_target(struct target *t, struct err_detail *detail)
 static int first_cursor(struct target *t, struct err_detail *detail)
 {
     struct str at = events_cursor(t->reader);
-    int e;
 
-    if (t->known || !at.len)
-        return 0;
-    e = write_cursor(t, at, clock_boot_ms(), detail);
-    t->known = e == 0;
-    return e;
+    return cursor_known(t->cursor) || !at.len ? 0 : write_cursor(t, at, detail);
 }
 
 /* One step and all its posts: 1 more, 0 nothing more, negative: begin anew. */
@@ -433,10 +380,9 @@ static int start_target(struct webhooks *w, size_t i)
 
     t->all = w;
     t->hook = &w->list.at[i];
-    t->at = BUF_INIT(EVENT_CURSOR_MAX + 1);
     t->batch.texts = BUF_INIT(BATCH_MAX);
     keys_hook(&prefix, str_of(t->hook->name));
-    e = lastlog_new(w->app->node, buf_str(&prefix), &t->log);
+    e = cursor_new(w->app->node, buf_str(&prefix), &t->cursor);
     if (e == 0)
         e = thread_start(&t->thread, "webhook", target_main, t);
     t->started = e == 0;
@@ -514,8 +460,7 @@ void webhooks_stop(struct webhooks *w)
 
         if (t->started)
             thread_join(&t->thread);
-        lastlog_free(t->log);
-        buf_done(&t->at);
+        cursor_free(t->cursor);
         buf_done(&t->batch.texts);
         cond_done(&t->wake);
     }

@@ -17,6 +17,7 @@
 #include "base/metrics.h"
 #include "base/mutant.h"
 #include "base/thread.h"
+#include "job.h"
 #include "mutants.def"
 #include "world.h"
 
@@ -312,6 +313,10 @@ static const char *run_seed(uint64_t seed, struct totals *t)
     world_end();
     net_end();
     audit_end();
+    if (!sim_failure()) {
+        t->counts[10] += job_run(seed, plan.faulty, &plan.net);
+        t->failed += sim_failure() != NULL;
+    }
     return sim_failure();
 }
 
@@ -477,12 +482,14 @@ static int run_all(const struct options *o)
            (unsigned long long)t.calls, (unsigned long long)t.steps, audit_judged(),
            audit_too_complex());
     printf("crashes %llu, pauses %llu, outages %llu, rests %llu, clock steps %llu, sweeps %llu; "
-           "checkpoints %llu, entries %llu, of these empty %llu, of several operations %llu\n",
+           "late steps of a job %llu; checkpoints %llu, entries %llu, of these empty %llu, of "
+           "several operations %llu\n",
            (unsigned long long)t.counts[0], (unsigned long long)t.counts[1],
            (unsigned long long)t.counts[2], (unsigned long long)t.counts[3],
            (unsigned long long)t.counts[4], (unsigned long long)t.counts[5],
-           (unsigned long long)t.counts[6], (unsigned long long)t.counts[7],
-           (unsigned long long)t.counts[8], (unsigned long long)t.counts[9]);
+           (unsigned long long)t.counts[10], (unsigned long long)t.counts[6],
+           (unsigned long long)t.counts[7], (unsigned long long)t.counts[8],
+           (unsigned long long)t.counts[9]);
     return t.failed > 0 ? 1 : 0;
 }
 
