@@ -106,6 +106,7 @@ int layers_reset(struct layers *l)
         return e;
     fresh.wait = l->wait;
     fresh.closed = l->closed;
+    fresh.files = l->files;
     layers_done(l);
     *l = fresh;
     return 0;
@@ -161,6 +162,7 @@ int layers_get(const struct layers *l, struct str key, struct hit *ret, struct e
     if (!in_base)
         return -ERR_NOTFOUND;
     table_cursor_init(&ret->in, l->base, l->wait);
+    ret->in.files = l->wait ? l->files : NULL;
     ret->in.detail = detail;
     e = table_seek(&ret->in, key);
     if (e == 0 || (e == 1 && !str_eq(ret->in.key, key)))
@@ -173,6 +175,7 @@ void layers_cursor_init(struct layers_cursor *c, const struct layers *l)
 {
     *c = (struct layers_cursor){.layers = l};
     table_cursor_init(&c->in, l->base, l->wait);
+    c->in.files = l->wait ? l->files : NULL;
 }
 
 void layers_cursor_done(struct layers_cursor *c)
@@ -267,8 +270,11 @@ int layers_begin(const struct layers *l, struct layers *ret)
     if (e < 0)
         return e;
     assert(!l->over[LAYERS_MAX - 1]);
-    *ret =
-        (struct layers){.over = {top}, .base = table_ref(l->base), .bytes = l->bytes, .wait = true};
+    *ret = (struct layers){.over = {top},
+                           .base = table_ref(l->base),
+                           .bytes = l->bytes,
+                           .wait = true,
+                           .files = l->files};
     for (size_t i = 0; i + 1 < LAYERS_MAX; i++)
         ret->over[i + 1] = overlay_ref(l->over[i]);
     return 0;

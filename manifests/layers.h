@@ -35,6 +35,7 @@ struct layers {
     struct table *base;               /* NULL: nothing */
     uint64_t bytes;                   /* of keys and values of all records */
     bool wait;                        /* reading may wait for the store */
+    struct table_files *files;        /* borrowed, for views of it; NULL: none stays open */
     bool closed;                      /* not to be read now: -ERR_UNAVAIL */
 };
 int layers_init(struct layers *l) must_check; /* empty; waits */

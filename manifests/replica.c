@@ -224,13 +224,24 @@ int replica_follow(struct replica *r, struct err_detail *detail)
     return replica_follow_to(r, 0, detail);
 }
 
+static void keep_files(struct replica *r, struct table_files *files)
+{
+    mutex_lock(&r->mu);
+    r->layers->files = files;
+    mutex_unlock(&r->mu);
+}
+
 int replica_follow_to(struct replica *r, uint64_t stop, struct err_detail *detail)
 {
     struct err_detail why = {{0}};
     struct follow f = {r, &why, stop, false};
     struct objlog_pos pos = r->pos; /* written by the holder alone */
-    int e = objlog_follow(r->log, &pos, apply_followed, &f, &why);
+    struct table_files files auto_of(table_files_done) = {.count = 0};
+    int e;
 
+    keep_files(r, &files);
+    e = objlog_follow(r->log, &pos, apply_followed, &f, &why);
+    keep_files(r, NULL);
     if (stop > 0)
         return e < 0 ? err_set(detail, e, "%s", why.text) : e;
     if (e == -ERR_CORRUPT) {

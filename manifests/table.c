@@ -4,6 +4,7 @@
 
 #include <assert.h>
 
+#include "base/fd.h"
 #include "base/metrics.h"
 #include "blobstore/keys.h"
 #include "manifests/table_internal.h"
@@ -242,12 +243,62 @@ int table_read(struct table *t, size_t part, uint64_t offset, uint64_t len, stru
     return e;
 }
 
+/* ---- open files */
+
+void table_files_done(struct table_files *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        fd_closep(&f->at[i].fd);
+    f->count = f->next = 0;
+}
+
+/* -1: there is none. */
+static int open_part(struct table_files *f, const struct table *t, size_t part)
+{
+    struct buf key auto_buf = BUF_INIT(STORE_KEY_MAX);
+    const uint8_t *sha = t->parts[part].sha.bytes;
+    struct store_object object;
+    struct table_file *slot;
+
+    for (size_t i = 0; i < f->count; i++)
+        if (memcmp(f->at[i].part, sha, sizeof(f->at[i].part)) == 0)
+            return f->at[i].fd;
+    table_part_key(t, part, &key);
+    if (buf_err(&key) < 0 || store_open(t->store, buf_str(&key), &object, NULL) < 0)
+        return -1;
+    slot = &f->at[f->next];
+    if (f->count == TABLE_FILES_MAX)
+        fd_closep(&slot->fd);
+    else
+        f->count++;
+    f->next = (f->next + 1) % TABLE_FILES_MAX;
+    memcpy(slot->part, sha, sizeof(slot->part));
+    slot->fd = object.fd;
+    return slot->fd;
+}
+
+/* False: it is to be read in the ordinary way, which says what is wrong, too. */
+static bool read_open(const struct table_cursor *c, size_t part, uint64_t offset, uint64_t len,
+                      struct buf *out)
+{
+    int fd;
+
+    if (!c->files || c->table->at_hand.len > 0 || !store_has_files(c->table->store))
+        return false;
+    fd = open_part(c->files, c->table, part);
+    if (fd >= 0 && fd_pread_all(fd, offset, (size_t)len, out) == 0)
+        return true;
+    buf_clear(out);
+    return false;
+}
+
 /* ---- blocks */
 
-static int block_load(struct table *t, size_t part, uint64_t offset, uint64_t len, bool wait,
-                      struct block **ret, struct err_detail *detail)
+static int block_load(const struct table_cursor *c, size_t part, uint64_t offset, uint64_t len,
+                      struct block **ret)
 {
     struct buf bytes auto_buf = BUF_INIT(BLOCK_BYTES_MAX);
+    struct table *t = c->table;
     struct block_name name = {.offset = offset};
     struct block *b;
     int e;
@@ -255,17 +306,19 @@ static int block_load(struct table *t, size_t part, uint64_t offset, uint64_t le
     memcpy(name.part, t->parts[part].sha.bytes, sizeof(name.part));
     b = cache_get(t->cache, &name);
     if (!b) {
-        if (!wait && t->at_hand.len == 0)
+        if (!c->wait && t->at_hand.len == 0)
             return -ERR_AGAIN;
-        e = table_read(t, part, offset, len, &bytes, detail);
+        e = read_open(c, part, offset, len, &bytes)
+                ? 0
+                : table_read(t, part, offset, len, &bytes, c->detail);
         if (e < 0)
             return e;
-        b = block_new(&name, buf_str(&bytes));
+        b = block_new(&name, &bytes);
         if (!b)
             return -ERR_NOMEM;
-        if (view_parse(str_make(b->bytes, b->len), &b->view) < 0) {
+        if (view_parse(buf_str(&b->bytes), &b->view) < 0) {
             block_unref(b);
-            return table_damaged(t, part, detail, "is damaged");
+            return table_damaged(t, part, c->detail, "is damaged");
         }
         metric_add(METRIC_table_blocks_read_total, 1);
         b = cache_put(t->cache, b);
@@ -274,12 +327,11 @@ static int block_load(struct table *t, size_t part, uint64_t offset, uint64_t le
     return 0;
 }
 
-static int index_load(struct table *t, size_t part, bool wait, struct block **ret,
-                      struct err_detail *detail)
+static int index_load(const struct table_cursor *c, size_t part, struct block **ret)
 {
-    const struct table_part *p = &t->parts[part];
+    const struct table_part *p = &c->table->parts[part];
 
-    return block_load(t, part, p->bytes - p->index, p->index, wait, ret, detail);
+    return block_load(c, part, p->bytes - p->index, p->index, ret);
 }
 
 /* ---- pins */
@@ -331,7 +383,7 @@ static int hold(struct table_cursor *c, struct block **at, struct block *b)
 static int enter_part(struct table_cursor *c, size_t part)
 {
     struct block *b;
-    int e = index_load(c->table, part, c->wait, &b, c->detail);
+    int e = index_load(c, part, &b);
 
     if (e < 0)
         return e;
@@ -349,7 +401,7 @@ static int enter_block(struct table_cursor *c, uint32_t in_index)
     if (!view_place(&c->index->view, in_index, &offset, &len) || offset > p->bytes - p->index ||
         len > p->bytes - p->index - offset)
         return table_damaged(c->table, c->part, c->detail, "has a wrong index");
-    e = block_load(c->table, c->part, offset, len, c->wait, &b, c->detail);
+    e = block_load(c, c->part, offset, len, &b);
     if (e < 0)
         return e;
     c->in_index = in_index;

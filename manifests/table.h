@@ -98,10 +98,24 @@ struct pins {
 void pins_done(struct pins *p);
 #define auto_pins auto_of(pins_done)
 
+/* Files of parts that stay open while many blocks are read one after another, where the store has
+ * files. One holder's; a zeroed one is empty. */
+#define TABLE_FILES_MAX 128
+struct table_file {
+    uint8_t part[32]; /* sha256 */
+    int fd;
+};
+struct table_files {
+    struct table_file at[TABLE_FILES_MAX];
+    size_t count, next; /* the next to be closed when all are taken */
+};
+void table_files_done(struct table_files *f);
+
 struct table_cursor {
     struct table *table; /* borrowed */
     bool wait;
-    struct pins *pins; /* NULL: what is passed is not held */
+    struct pins *pins;         /* NULL: what is passed is not held */
+    struct table_files *files; /* borrowed; NULL: none stays open */
     struct err_detail *detail;
     struct str key, value; /* of the record it stands on; until it moves */
     /* private */

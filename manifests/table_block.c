@@ -33,8 +33,14 @@ static bool record_parse(struct str *rest, struct str *key, struct str *value)
 {
     uint64_t key_len, value_len;
 
-    return unpack_u64(rest, &key_len) && unpack_u64(rest, &value_len) && key_len > 0 &&
-           key_len <= TABLE_KEY_MAX && value_len <= TABLE_VALUE_MAX &&
+    if (rest->len >= 2 && !((rest->at[0] | rest->at[1]) & 0x80)) { /* as most are: of a byte each */
+        key_len = (uint64_t)rest->at[0];
+        value_len = (uint64_t)rest->at[1];
+        *rest = str_skip(*rest, 2);
+    } else if (!unpack_u64(rest, &key_len) || !unpack_u64(rest, &value_len)) {
+        return false;
+    }
+    return key_len > 0 && key_len <= TABLE_KEY_MAX && value_len <= TABLE_VALUE_MAX &&
            unpack_bytes(rest, (size_t)key_len, key) && unpack_bytes(rest, (size_t)value_len, value);
 }
 

@@ -43,16 +43,15 @@ struct table_cache *table_cache_ref(struct table_cache *c)
 
 /* ---- blocks */
 
-struct block *block_new(const struct block_name *name, struct str bytes)
+struct block *block_new(const struct block_name *name, struct buf *bytes)
 {
-    struct block *b = malloc(sizeof(*b) + bytes.len);
+    struct block *b = calloc(1, sizeof(*b));
 
     if (!b)
         return NULL;
-    memset(b, 0, sizeof(*b));
     b->name = *name;
-    b->len = bytes.len;
-    memcpy(b->bytes, bytes.at, bytes.len);
+    b->bytes = *bytes;
+    *bytes = BUF_INIT(bytes->max);
     atomic_init(&b->refs, 1);
     return b;
 }
@@ -65,13 +64,15 @@ struct block *block_ref(struct block *b)
 
 void block_unref(struct block *b)
 {
-    if (b && atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1)
+    if (b && atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1) {
+        buf_done(&b->bytes);
         free(b);
+    }
 }
 
 static size_t block_size(const struct block *b)
 {
-    return sizeof(*b) + b->len;
+    return sizeof(*b) + b->bytes.cap;
 }
 
 /* A part's name is a digest already. */

@@ -48,10 +48,10 @@ struct block {
     /* of the cache, guarded by its mutex */
     struct block *chain, *newer, *older;
     bool cached;
-    size_t len;
-    char bytes[];
+    struct buf bytes;
 };
-struct block *block_new(const struct block_name *name, struct str bytes); /* NULL: no memory */
+/* Takes the bytes, unless it fails for lack of memory (NULL). */
+struct block *block_new(const struct block_name *name, struct buf *bytes);
 struct block *block_ref(struct block *b);
 void block_unref(struct block *b);
 

@@ -44,17 +44,17 @@ static void name_of(const struct table *t, const struct want *w, struct block_na
 }
 
 /* One that was read into memory; damage is left to whoever asks for it by itself. */
-static int keep(struct table *t, const struct want *w, struct str bytes, struct pins *pins)
+static int keep(struct table *t, const struct want *w, struct buf *bytes, struct pins *pins)
 {
     struct block_name name;
     struct block *b;
     int e;
 
     name_of(t, w, &name);
-    b = bytes.len == w->len ? block_new(&name, bytes) : NULL;
+    b = bytes->len == w->len ? block_new(&name, bytes) : NULL;
     if (!b)
         return 0;
-    if (view_parse(str_make(b->bytes, b->len), &b->view) < 0) {
+    if (view_parse(buf_str(&b->bytes), &b->view) < 0) {
         block_unref(b);
         return 0;
     }
@@ -88,7 +88,7 @@ static int fetch_run(struct table *t, struct fetch *f, struct pins *pins)
     store_run(t->store, f->ops, f->count);
     for (size_t i = 0; e == 0 && i < f->count; i++)
         if (f->ops[i].result == 0)
-            e = keep(t, &f->want[i], buf_str(&f->bytes[i]), pins);
+            e = keep(t, &f->want[i], &f->bytes[i], pins);
     f->count = 0;
     return e;
 }
