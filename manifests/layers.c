@@ -46,18 +46,33 @@ static size_t row_bytes(const struct row *r)
     return r ? sizeof(*r) + r->len : 0;
 }
 
+static void count_row(struct overlay *o, const struct row *r)
+{
+    o->row_bytes += row_bytes(r);
+    o->blind += r && r->blind ? 1 : 0;
+}
+
+static void uncount_row(struct overlay *o, const struct row *r)
+{
+    o->row_bytes -= row_bytes(r);
+    o->blind -= r && r->blind ? 1 : 0;
+}
+
 /* Takes row over, also when it fails. */
 static int overlay_put(struct overlay *o, struct str key, struct row *row)
 {
-    size_t before = row_bytes(omap_get(o->map, key));
-    int e = row ? omap_put(o->map, key, row) : -ERR_NOMEM;
+    struct row *old = omap_get(o->map, key);
 
-    if (e < 0) {
-        free(row);
-        return e;
+    if (row)
+        uncount_row(o, old);
+    if (row && omap_put(o->map, key, row) == 0) {
+        count_row(o, row);
+        return 0;
     }
-    o->row_bytes += row_bytes(row) - before;
-    return 0;
+    if (row)
+        count_row(o, old);
+    free(row);
+    return -ERR_NOMEM;
 }
 
 /* All of from comes into to, which is what lies lowest when bottom: there nothing needs to say that
@@ -69,16 +84,17 @@ static void overlay_absorb(struct overlay *to, struct overlay *from, bool bottom
     while ((n = omap_first(from->map))) {
         struct row *row = omap_value(n), *old = omap_get(to->map, omap_key(n));
 
-        to->row_bytes -= row_bytes(old);
+        uncount_row(to, old);
+        assert(!bottom || !row->blind);
         if (row->gone && bottom) {
             omap_remove(to->map, omap_key(n));
             omap_remove(from->map, omap_key(n));
             continue;
         }
-        to->row_bytes += row_bytes(row);
+        count_row(to, row);
         omap_move(to->map, from->map, n);
     }
-    from->row_bytes = 0;
+    from->row_bytes = from->blind = 0;
 }
 
 /* ---- life */
@@ -142,13 +158,13 @@ void hit_done(struct hit *h)
     table_cursor_done(&h->in);
 }
 
-int layers_get(const struct layers *l, struct str key, struct hit *ret, struct err_detail *detail)
+int layers_get_above(const struct layers *l, struct str key, struct hit *ret)
 {
     bool in_base;
     size_t n = visible(l, &in_base);
-    int e;
 
     table_cursor_done(&ret->in);
+    ret->blind = false;
     if (l->closed)
         return -ERR_UNAVAIL;
     for (size_t i = 0; i < n; i++) {
@@ -157,10 +173,18 @@ int layers_get(const struct layers *l, struct str key, struct hit *ret, struct e
         if (!row)
             continue;
         ret->value = row_value(row);
+        ret->blind = row->blind;
         return row->gone ? -ERR_NOTFOUND : 0;
     }
-    if (!in_base)
-        return -ERR_NOTFOUND;
+    return in_base ? -ERR_AGAIN : -ERR_NOTFOUND;
+}
+
+static int get_below(const struct layers *l, struct str key, struct hit *ret,
+                     struct err_detail *detail)
+{
+    int e;
+
+    table_cursor_done(&ret->in);
     table_cursor_init(&ret->in, l->base, l->wait);
     ret->in.files = l->wait ? l->files : NULL;
     ret->in.detail = detail;
@@ -169,6 +193,13 @@ int layers_get(const struct layers *l, struct str key, struct hit *ret, struct e
         return -ERR_NOTFOUND;
     ret->value = ret->in.value;
     return e < 0 ? e : 0;
+}
+
+int layers_get(const struct layers *l, struct str key, struct hit *ret, struct err_detail *detail)
+{
+    int e = layers_get_above(l, key, ret);
+
+    return e == -ERR_AGAIN ? get_below(l, key, ret, detail) : e;
 }
 
 void layers_cursor_init(struct layers_cursor *c, const struct layers *l)
@@ -307,6 +338,80 @@ int layers_remove(struct layers *l, struct str key, const struct str *old)
     return e;
 }
 
+/* ---- blind changes */
+
+int layers_write_blind(struct layers *l, struct str key, const struct str *value,
+                       const struct str *old)
+{
+    struct row *row = value ? row_new(*value) : row_gone();
+    size_t old_len = old ? old->len : 0;
+    int e;
+
+    if (row)
+        row->blind = true;
+    e = overlay_put(l->over[0], key, row);
+    if (e == 0)
+        count(l, key, old ? &(struct str){NULL, old_len} : NULL, value);
+    return e;
+}
+
+size_t layers_blind(const struct layers *l)
+{
+    bool in_base;
+    size_t n = visible(l, &in_base), blind = 0;
+
+    for (size_t i = 0; i < n; i++)
+        blind += l->over[i]->blind;
+    return blind;
+}
+
+/* Does the i-th overlay say what the record is now? */
+static bool is_topmost(const struct layers *l, size_t i, struct str key)
+{
+    for (size_t above = 0; above < i; above++)
+        if (omap_get(l->over[above]->map, key))
+            return false;
+    return true;
+}
+
+int layers_each_blind(const struct layers *l, int (*fn)(struct str key, void *arg), void *arg)
+{
+    bool in_base;
+    size_t n = visible(l, &in_base);
+    int r = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct omap_node *at = l->over[i]->blind > 0 ? omap_first(l->over[i]->map) : NULL;
+
+        for (; r == 0 && at; at = omap_next(l->over[i]->map, at)) {
+            const struct row *row = omap_value(at);
+
+            if (row->blind && is_topmost(l, i, omap_key(at)))
+                r = fn(omap_key(at), arg);
+        }
+    }
+    return r;
+}
+
+int layers_see(struct layers *l, struct str key, struct hit *ret, struct err_detail *detail)
+{
+    struct hit now auto_hit = {.value = STR_NONE};
+    int e = layers_get_above(l, key, &now), below;
+
+    assert((e == 0 || e == -ERR_NOTFOUND) && now.blind);
+    below = get_below(l, key, ret, detail);
+    if (below < 0 && below != -ERR_NOTFOUND)
+        return below;
+    e = overlay_put(l->over[0], key, e == 0 ? row_new(now.value) : row_gone());
+    if (e < 0)
+        return e;
+    if (below == 0)
+        count(l, key, &ret->value, NULL);
+    return below;
+}
+
+/* ---- all of it */
+
 int layers_clear(struct layers *l)
 {
     struct overlay *fresh;
@@ -343,6 +448,7 @@ int layers_freeze(struct layers *l)
 
     if (e < 0)
         return e;
+    assert(l->over[0]->blind == 0);
     if (l->over[1] && !l->over[0]->hides)
         overlay_absorb(l->over[1], l->over[0], l->over[1]->hides || !l->base);
     if (l->over[1] && !l->over[0]->hides) {

@@ -8,6 +8,11 @@
  * A change is made in a layer of its own above these, without the owner's lock and with reading
  * from the store, and then put into the live layer in one step that cannot fail.
  *
+ * A change may be blind: written without a look at the base, where no layer above it has the
+ * record. What such a record is now is known, and reading is as ever; what it replaces in the base
+ * is not counted yet, neither here (bytes) nor by the owner. Nobody freezes before that is done
+ * (layers_see).
+ *
  * Not thread-safe: the owner locks. Layers below the live one, and the live one between two steps,
  * may be read without the lock by the one who makes changes. */
 #ifndef STOWAGE_MANIFESTS_LAYERS_H
@@ -24,6 +29,7 @@ struct overlay {
     struct omap *map; /* key -> struct row */
     bool hides;       /* nothing below counts any more */
     size_t row_bytes; /* memory of rows */
+    size_t blind;     /* so many are */
 };
 int overlay_new(struct overlay **ret) must_check;
 void overlay_unref(struct overlay *o); /* NULL is fine */
@@ -47,6 +53,7 @@ size_t layers_memory(const struct layers *l);
 /* ---- Reading. Where the layers do not wait: also -ERR_AGAIN. */
 struct hit {
     struct str value;
+    bool blind;             /* it is, or what says that it is gone */
     struct table_cursor in; /* private: what value lies in */
 };
 void hit_done(struct hit *h);
@@ -54,6 +61,8 @@ void hit_done(struct hit *h);
 /* -ERR_NOTFOUND. The value stays until hit_done or the next change. */
 int layers_get(const struct layers *l, struct str key, struct hit *ret,
                struct err_detail *detail) must_check;
+/* The same without the base: -ERR_AGAIN when that decides. Never waits. */
+int layers_get_above(const struct layers *l, struct str key, struct hit *ret) must_check;
 
 struct layers_cursor {
     const struct layers *layers;
@@ -79,6 +88,18 @@ int layers_begin(const struct layers *l, struct layers *ret) must_check;
 int layers_put(struct layers *l, struct str key, struct str value,
                const struct str *old) must_check;
 int layers_remove(struct layers *l, struct str key, const struct str *old) must_check;
+/* Both (value NULL: removes), of a record that was found to be blind, or of which layers_get_above
+ * knew nothing: it is blind then. */
+int layers_write_blind(struct layers *l, struct str key, const struct str *value,
+                       const struct str *old) must_check;
+size_t layers_blind(const struct layers *l); /* how many records are, or a few more */
+/* Each of them, until fn returns non-zero, which is then returned; fn may change this view. */
+int layers_each_blind(const struct layers *l, int (*fn)(struct str key, void *arg),
+                      void *arg) must_check;
+/* In a view: the record is blind no more. 0: it replaces *ret, which was counted until now;
+ * -ERR_NOTFOUND: nothing. */
+int layers_see(struct layers *l, struct str key, struct hit *ret,
+               struct err_detail *detail) must_check;
 int layers_clear(struct layers *l) must_check; /* no record stays */
 /* Under the owner's lock: what was changed in the view that was begun on l comes into l. */
 void layers_commit(struct layers *l, struct layers *change);

@@ -100,6 +100,8 @@ void replica_lock(struct replica *r);
 void replica_unlock(struct replica *r);
 uint64_t replica_seq(const struct replica *r); /* locked: the last applied entry ... */
 int64_t replica_ts(const struct replica *r);   /* ... and its time */
+/* Holder, in prepare: will a checkpoint be due behind this entry? */
+bool replica_due_with(struct replica *r, const struct objlog_entry *e);
 /* The base as it is now, with a reference, NULL for none: for holding its blocks while the lock is
  * free. */
 struct table *replica_base(struct replica *r);

@@ -312,6 +312,16 @@ static size_t overlays(const struct replica *r)
     return layers_memory(r->layers) - (r->layers->base ? table_bytes(r->layers->base) : 0);
 }
 
+bool replica_due_with(struct replica *r, const struct objlog_entry *e)
+{
+    struct due due;
+
+    mutex_lock(&r->mu);
+    due = r->due;
+    mutex_unlock(&r->mu);
+    return due_add(&due, e->raw.len);
+}
+
 void replica_table_applied(struct replica *r, const struct objlog_entry *e, bool own)
 {
     struct checkpoint_head head = {

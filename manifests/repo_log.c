@@ -50,6 +50,14 @@ static int load_ext(struct repo *r, struct decoded *p, struct err_detail *detail
 
 /* Of the log's errors only its own are -ERR_CORRUPT; a table that is damaged can be done without.
  */
+static int table_err(struct repo *r, int err)
+{
+    if (err != -ERR_CORRUPT)
+        return err == -ERR_NOTFOUND ? -ERR_UNAVAIL : err;
+    replica_note_bad(r->replica);
+    return -ERR_UNAVAIL;
+}
+
 static int change(struct repo *r, struct state *next, const struct taglog_op *op, bool incomplete,
                   const struct objlog_entry *e, struct err_detail *detail)
 {
@@ -58,10 +66,7 @@ static int change(struct repo *r, struct state *next, const struct taglog_op *op
 
     state_fetch(next, op, &pins);
     err = state_change(next, op, incomplete, e->seq, e->ts, detail);
-    if (err != -ERR_CORRUPT)
-        return err == -ERR_NOTFOUND ? -ERR_UNAVAIL : err;
-    replica_note_bad(r->replica);
-    return -ERR_UNAVAIL;
+    return table_err(r, err);
 }
 
 static int prepare_op(struct repo *r, struct state *next, const struct json *node,
@@ -98,6 +103,7 @@ static int prepare(void *self, const struct objlog_entry *e, const struct replic
 {
     struct repo *r = self;
     struct state *next = calloc(1, sizeof(*next));
+    bool due;
     int err;
 
     if (!next)
@@ -109,7 +115,12 @@ static int prepare(void *self, const struct objlog_entry *e, const struct replic
         free(next);
         return err;
     }
+    due = replica_due_with(r->replica, e);
+    /* Of an own entry all that it needs is at hand. */
+    next->blind = !known && !due;
     err = prepare_ops(r, next, e, known, detail);
+    if (err == 0 && (due || state_sees_soon(next)))
+        err = table_err(r, state_see(next, detail));
     if (err < 0) {
         discard(next);
         return err;

@@ -81,7 +81,7 @@ struct edit {
     struct err_detail *detail;
     struct state_key key;
     struct hit old;
-    bool there;
+    bool there, blind;
     struct buf value;
 };
 
@@ -103,20 +103,37 @@ static int edit_begin(struct edit *e)
     int r = layers_get(e->layers, state_key_str(&e->key), &e->old, e->detail);
 
     e->there = r == 0;
+    e->blind = e->old.blind;
     return r == -ERR_NOTFOUND ? 0 : r;
+}
+
+/* The same, but what only the base knows is not looked at. */
+static int edit_begin_blind(struct edit *e)
+{
+    int r = layers_get_above(e->layers, state_key_str(&e->key), &e->old);
+
+    e->there = r == 0;
+    e->blind = r == -ERR_AGAIN || e->old.blind;
+    return r == -ERR_NOTFOUND || r == -ERR_AGAIN ? 0 : r;
 }
 
 static int edit_put(struct edit *e)
 {
+    struct str value = buf_str(&e->value), key = state_key_str(&e->key);
+    const struct str *old = e->there ? &e->old.value : NULL;
+
     if (buf_err(&e->value) < 0)
         return buf_err(&e->value);
-    return layers_put(e->layers, state_key_str(&e->key), buf_str(&e->value),
-                      e->there ? &e->old.value : NULL);
+    return e->blind ? layers_write_blind(e->layers, key, &value, old)
+                    : layers_put(e->layers, key, value, old);
 }
 
 static int edit_remove(struct edit *e)
 {
-    return layers_remove(e->layers, state_key_str(&e->key), e->there ? &e->old.value : NULL);
+    const struct str *old = e->there ? &e->old.value : NULL;
+
+    return e->blind ? layers_write_blind(e->layers, state_key_str(&e->key), NULL, old)
+                    : layers_remove(e->layers, state_key_str(&e->key), old);
 }
 
 /* ---- blobs */
@@ -201,7 +218,7 @@ static int set_tag(struct state *s, struct str name, const struct state_tag *to,
     int r;
 
     state_key_tag(&e.key, name);
-    r = edit_begin(&e);
+    r = s->blind ? edit_begin_blind(&e) : edit_begin(&e);
     if (r < 0)
         return r;
     if (e.there && !state_unpack_tag(e.old.value, &old))
@@ -235,12 +252,20 @@ static int next_tag_on(struct state *s, const struct digest *manifest, struct bu
         from.at[from.len++] = 0;
     layers_cursor_init(&c, &s->layers);
     c.detail = detail;
-    r = layers_seek(&c, state_key_str(&from));
-    if (r <= 0 || !str_starts(c.key, state_key_str(&prefix)))
-        return r < 0 ? r : 0;
-    buf_clear(last);
-    buf_add(last, str_skip(c.key, prefix.len));
-    return buf_err(last) < 0 ? buf_err(last) : 1;
+    for (r = layers_seek(&c, state_key_str(&from)); r == 1; r = layers_next(&c)) {
+        struct str tag;
+
+        if (!str_starts(c.key, state_key_str(&prefix)))
+            return 0;
+        tag = str_skip(c.key, prefix.len);
+        r = state_on_is_past(s, manifest, tag);
+        if (r == 1)
+            continue;
+        buf_clear(last);
+        buf_add(last, tag);
+        return r < 0 ? r : buf_err(last) < 0 ? buf_err(last) : 1;
+    }
+    return r;
 }
 
 static int remove_tags_on(struct state *s, const struct digest *manifest, struct err_detail *detail)
@@ -520,10 +545,11 @@ void state_fetch(const struct state *s, const struct taglog_op *op, struct pins 
         state_key_manifest(&keys[n++], &op->digest);
     if (op->kind == TAGLOG_UNLINK)
         state_key_blob(&keys[n++], &op->digest);
-    for (size_t i = 0; i < op->tag_count && n < FETCH_MAX; i++)
+    for (size_t i = 0; !s->blind && i < op->tag_count && n < FETCH_MAX; i++)
         state_key_tag(&keys[n++], op->tags[i]);
     for (size_t i = 0; i < op->set_count && n + 1 < FETCH_MAX; i++) {
-        state_key_tag(&keys[n++], op->sets[i].tag);
+        if (!s->blind)
+            state_key_tag(&keys[n++], op->sets[i].tag);
         if (!op->sets[i].remove)
             state_key_manifest(&keys[n++], &op->sets[i].digest);
     }
@@ -534,10 +560,93 @@ void state_fetch(const struct state *s, const struct taglog_op *op, struct pins 
     (void)!table_pin(s->layers.base, list, n, pins, NULL);
 }
 
+/* ---- blind changes */
+
+#define SEE_MAX 256 /* tags whose blocks are held together */
+
+struct see {
+    struct state *state;
+    struct str keys[SEE_MAX]; /* in the layers */
+    size_t count;
+    struct err_detail *detail;
+};
+
+/* The tag replaces one that the base has. */
+static int see_replaced(struct state *s, struct str name, struct str value,
+                        struct err_detail *detail)
+{
+    struct hit now auto_hit = {.value = STR_NONE};
+    struct state_tag was, is;
+    struct state_key key;
+    int r;
+
+    if (!state_unpack_tag(value, &was))
+        return damaged(detail);
+    s->tags--;
+    state_key_tag(&key, name);
+    r = layers_get_above(&s->layers, state_key_str(&key), &now);
+    if (r == 0 && !state_unpack_tag(now.value, &is))
+        return damaged(detail);
+    if (r < 0 && r != -ERR_NOTFOUND)
+        return r;
+    /* Its way from the manifest goes with it; or was counted a second time. */
+    state_key_on(&key, &was.digest, name);
+    if (set_on(s, &was.digest, name, false) < 0)
+        return -ERR_NOMEM;
+    return r == 0 && digest_eq(&was.digest, &is.digest)
+               ? layers_put(&s->layers, state_key_str(&key), STR_NONE, &nothing)
+               : 0;
+}
+
+static int see_batch(struct see *see)
+{
+    struct layers *l = &see->state->layers;
+    struct pins pins auto_pins = {.at = NULL};
+    int r = 0;
+
+    if (table_far(l->base))
+        (void)!table_pin(l->base, see->keys, see->count, &pins, NULL);
+    for (size_t i = 0; r == 0 && i < see->count; i++) {
+        struct hit was auto_hit = {.value = STR_NONE};
+
+        r = layers_see(l, see->keys[i], &was, see->detail);
+        if (r == 0)
+            r = see_replaced(see->state, str_skip(see->keys[i], 1), was.value, see->detail);
+        if (r == -ERR_NOTFOUND)
+            r = 0;
+    }
+    see->count = 0;
+    return r;
+}
+
+static int see_tag(struct str key, void *arg)
+{
+    struct see *see = arg;
+
+    assert(key.at[0] == STATE_TAGS);
+    see->keys[see->count++] = key;
+    return see->count == SEE_MAX ? see_batch(see) : 0;
+}
+
+int state_see(struct state *s, struct err_detail *detail)
+{
+    struct see see = {.state = s, .detail = detail};
+    int r = layers_each_blind(&s->layers, see_tag, &see);
+
+    return r == 0 && see.count > 0 ? see_batch(&see) : r;
+}
+
+bool state_sees_soon(const struct state *s)
+{
+    return s->layers.base && table_far(s->layers.base) && layers_blind(&s->layers) >= SEE_MAX;
+}
+
+/* ---- changes */
+
 int state_begin(const struct state *s, struct state *ret)
 {
     *ret = *s;
-    ret->owns_settings = false;
+    ret->owns_settings = ret->blind = false;
     return layers_begin(&s->layers, &ret->layers);
 }
 

@@ -28,6 +28,8 @@ struct state {
     uint64_t incomplete;       /* manifests whose refs are not known */
     struct settings *settings; /* NULL: defaults; a drop leaves them */
     bool owns_settings; /* a change has those of the state it was begun on, until it sets some */
+    bool blind; /* of a change: it sets tags without a look at what they were in the base; then tags
+                 * and layers.bytes count for nothing until state_see */
 };
 
 /* Empty, waiting. */
@@ -45,6 +47,11 @@ int state_begin(const struct state *s, struct state *ret) must_check;
  * state_done only. */
 int state_change(struct state *change, const struct taglog_op *op, bool incomplete, uint64_t seq,
                  int64_t ts, struct err_detail *detail) must_check;
+/* What blind changes replaced, up to here, is looked up and counted. */
+int state_see(struct state *change, struct err_detail *detail) must_check;
+/* Are there as many as are looked up side by side? Where that takes requests, more are not left to
+ * one moment. */
+bool state_sees_soon(const struct state *change);
 void state_commit(struct state *s, struct state *change); /* change is done with */
 /* Before state_change: reads what the operation asks for side by side, where that is worth it, and
  * holds it. Best effort. */

@@ -17,6 +17,9 @@
 
 void state_key_section(struct state_key *k, char section);
 bool state_key_digest(struct str *rest, struct digest *ret); /* off the front */
+/* A record that leads from a manifest to a tag: has the tag moved on, blindly? 1, 0. */
+int state_on_is_past(const struct state *s, const struct digest *manifest,
+                     struct str tag) must_check;
 
 void state_pack_tag(struct buf *out, const struct state_tag *t);
 bool state_unpack_tag(struct str value, struct state_tag *ret); /* all but the name */

@@ -133,7 +133,27 @@ static void behind(struct state_key *k)
     k->at[k->len++] = 0;
 }
 
+int state_on_is_past(const struct state *s, const struct digest *manifest, struct str tag)
+{
+    struct hit hit auto_hit = {.value = STR_NONE};
+    struct state_tag t;
+    struct state_key key;
+    int r;
+
+    if (layers_blind(&s->layers) == 0)
+        return 0;
+    state_key_tag(&key, tag);
+    r = layers_get_above(&s->layers, state_key_str(&key), &hit);
+    if (r == -ERR_AGAIN || r == -ERR_NOTFOUND) /* as the base says; it is gone */
+        return r == -ERR_NOTFOUND;
+    if (r < 0)
+        return r;
+    return state_unpack_tag(hit.value, &t) ? !digest_eq(&t.digest, manifest) : damaged();
+}
+
 struct tags_of {
+    const struct state *state;
+    const struct digest *manifest;
     state_tag_fn fn;
     void *arg;
 };
@@ -141,14 +161,15 @@ struct tags_of {
 static int one_tag_of(struct str rest, struct str value, void *arg)
 {
     const struct tags_of *to = arg;
+    int r = state_on_is_past(to->state, to->manifest, rest);
 
     (void)value;
-    return to->fn(rest, to->arg);
+    return r == 0 ? to->fn(rest, to->arg) : r == 1 ? 0 : r;
 }
 
 int state_tags_of(const struct state *s, const struct digest *manifest, state_tag_fn fn, void *arg)
 {
-    struct tags_of to = {fn, arg};
+    struct tags_of to = {s, manifest, fn, arg};
     struct walk w = {.one = one_tag_of, .arg = &to};
 
     state_key_on(&w.prefix, manifest, STR_NONE);

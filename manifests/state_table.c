@@ -16,7 +16,7 @@ int state_encode(const struct state *s, const struct checkpoint_head *head,
     struct checkpoint_head whole = *head;
     int e;
 
-    assert(s->incomplete == 0 && !s->layers.over[1]);
+    assert(s->incomplete == 0 && !s->layers.over[1] && layers_blind(&s->layers) == 0);
     e = table_merge(spec, &table_limits, top->hides ? NULL : s->layers.base, top->map, emit, arg,
                     &t, detail);
     if (e < 0)

@@ -21,7 +21,7 @@ struct row *row_new(struct str value)
     assert(value.len <= TABLE_VALUE_MAX);
     if (!r)
         return NULL;
-    r->gone = false;
+    r->gone = r->blind = false;
     r->len = (uint32_t)value.len;
     if (value.len > 0)
         memcpy(r->at, value.at, value.len);

@@ -35,7 +35,8 @@ extern const struct table_limits table_limits;
 
 /* A change of a table: a value of the map key -> struct row. */
 struct row {
-    bool gone; /* the record is removed */
+    bool gone;  /* the record is removed */
+    bool blind; /* of a layer's (layers.h): the base was not asked what it replaces */
     uint32_t len;
     char at[];
 };

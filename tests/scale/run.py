@@ -165,15 +165,15 @@ def until_fresh(server, root, bodies, args):
     say(f"checkpoint at {head['seq']}: {head['records']} records, {head['bytes'] / 2**20:.0f} MiB, {len(head['parts'])} parts")
 
 
-def longest_tail(root, digests, args):
+def longest_tail(root, bodies, args):
     """Entries up to the next due position, without it."""
     head = head_of(root)
     limit = max(65536, head["bytes"] // 50)
     since = sum(p.stat().st_size for p in log_paths(root) if int(p.name) > head["seq"])
     log, rng, count = generate.Log.resume(root, f"repos/{BIG}", BIG), random.Random(7), 0
     while since < limit - 2000:
-        tag, digest = generate.tag_name(rng.randrange(args.tags)), rng.choice(digests)
-        op = generate.put(digest, len(generate.manifest(0, generate.sha(generate.EMPTY))) + 4, generate.sha(generate.EMPTY))
+        tag, body = generate.tag_name(rng.randrange(args.tags)), rng.choice(bodies)
+        op = generate.put(generate.sha(body), len(body), generate.sha(generate.EMPTY))
         since += log.append([op.replace('"tags":[]', f'"tags":["{tag}"]')])
         count += 1
     say(f"longest tail: {since} bytes of {limit}, {count} entries added")
@@ -249,7 +249,7 @@ def suite(binary, root, args):
         updates(server, root, bodies, args)
         until_fresh(server, root, bodies, args)
         condition("first manifest GET, fresh checkpoint", best_first_get(server) * 1000, 50, "ms")
-        longest_tail(root, digests, args)
+        longest_tail(root, bodies, args)
         condition("first manifest GET, longest tail", best_first_get(server) * 1000, 1000, "ms")
         server.start()
         reads(server, args)

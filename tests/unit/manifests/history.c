@@ -328,7 +328,8 @@ static void compare_tags_on(const struct model *m, const struct history *h, cons
         tags += want;
         manifests += m->manifests[i].present;
     }
-    assert_int_equal(s->tags, tags);
+    if (layers_blind(&s->layers) == 0) /* else it counts for nothing yet */
+        assert_int_equal(s->tags, tags);
     assert_int_equal(s->manifests, manifests);
 }
 

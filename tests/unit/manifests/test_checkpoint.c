@@ -37,6 +37,24 @@ static void model_apply_text(struct model *m, const struct history *h, struct st
     model_apply(m, h, &op, seq);
 }
 
+/* As a replay does it: what a tag was in the base is looked up later, for all of them. */
+static void apply_blind(struct state *s, struct str text, uint64_t seq, bool see)
+{
+    struct json_doc *doc auto_json = NULL;
+    struct taglog_op op auto_taglog_op = {.kind = TAGLOG_PUT};
+    struct state change;
+
+    assert_int_equal(json_parse(text, &doc, NULL), 0);
+    assert_int_equal(taglog_decode(json_root(doc), &op, NULL), 0);
+    assert_int_equal(state_begin(s, &change), 0);
+    change.blind = true;
+    assert_int_equal(state_change(&change, &op, false, seq, (int64_t)seq * 7, NULL), 0);
+    if (see)
+        assert_int_equal(state_see(&change, NULL), 0);
+    state_commit(s, &change);
+    state_done(&change);
+}
+
 static struct table_cache *cache;
 static struct store *store;
 
@@ -71,6 +89,15 @@ static void encode_at(const struct state *s, uint64_t seq, struct buf *out)
 
     buf_clear(out);
     assert_int_equal(state_encode(s, &head, spec(), put_part, NULL, out, NULL, NULL), 0);
+}
+
+static void check_equal(const struct state *s, struct str want, uint64_t seed, uint64_t seq)
+{
+    struct buf text auto_buf = BUF_INIT(CHECKPOINT_HEAD_MAX);
+
+    encode_at(s, seq, &text);
+    check(str_eq(want, buf_str(&text)), "seed %llu seq %llu\n" STR_FMT "\n%s",
+          (unsigned long long)seed, (unsigned long long)seq, STR_ARG(want), buf_c(&text));
 }
 
 static int decode(struct str text, struct str repo, struct state **ret,
@@ -126,6 +153,48 @@ static void test_replay(void **state)
             model_compare(&m, &h, cut);
         }
     }
+}
+
+/* The same with changes that do not look at the base, whatever lies over it, and whenever what they
+ * replaced is looked up. */
+static void test_blind(void **state)
+{
+    size_t most = 0;
+
+    (void)state;
+    for (uint64_t seed = 1; seed <= HISTORIES; seed++) {
+        struct state *whole auto_state = NULL;
+        struct state *blind auto_state = NULL;
+        struct buf text auto_buf = BUF_INIT(CHECKPOINT_HEAD_MAX);
+        struct checkpoint_head head;
+        struct history h;
+        struct model m;
+
+        history_init(&h, 1000 + seed);
+        model_init(&m);
+        assert_int_equal(state_new(&whole), 0);
+        for (uint64_t seq = 1; seq <= ENTRIES; seq++) {
+            struct buf op auto_buf = BUF_INIT(1 << 20);
+            bool see = seq % 3 == 0 && history_below(&h, 5) == 0;
+
+            history_op(&h, &op);
+            apply_text(whole, buf_str(&op), seq);
+            model_apply_text(&m, &h, buf_str(&op), seq);
+            encode_at(whole, seq, &text);
+            if (!blind) {
+                assert_int_equal(decode(buf_str(&text), STR("library/app"), &blind, &head), 0);
+                continue;
+            }
+            apply_blind(blind, buf_str(&op), seq, see);
+            most = layers_blind(&blind->layers) > most ? layers_blind(&blind->layers) : most;
+            model_compare(&m, &h, blind);
+            if (layers_blind(&blind->layers) == 0)
+                check_equal(blind, buf_str(&text), seed, seq);
+            if (see && history_below(&h, 2) == 0)
+                state_free(STEAL(blind)); /* on from the next checkpoint */
+        }
+    }
+    assert_int_equal(most, HISTORY_TAGS);
 }
 
 /* The shape that the format page promises, byte for byte. */
@@ -275,9 +344,10 @@ static void test_due(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_replay),         cmocka_unit_test(test_text),
-        cmocka_unit_test(test_settings),       cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_other_encoders), cmocka_unit_test(test_due),
+        cmocka_unit_test(test_replay), cmocka_unit_test(test_blind),
+        cmocka_unit_test(test_text),   cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_damage), cmocka_unit_test(test_other_encoders),
+        cmocka_unit_test(test_due),
     };
 
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,8 @@
 #define TAGS      24000
 #define WAIT_MS   60000
 
+#define MOVING_MAX 100000
+
 static const struct repo_who who = {.by = {"tester", 6}, .req = {"r", 1}};
 static struct digest digests[MANIFESTS];
 
@@ -27,20 +29,24 @@ static unsigned on(unsigned tag)
     return (tag * 7u) % MANIFESTS;
 }
 
+static bool has_checkpoint(struct store *store, uint64_t seq)
+{
+    struct buf hint auto_buf = BUF_INIT(4096);
+    struct json_doc *doc auto_json = NULL;
+    int64_t have;
+
+    return store_get(store, STR("repos/" REPO "/_hint"), 0, STORE_WHOLE, &hint, NULL) == 0 &&
+           json_parse(buf_str(&hint), &doc, NULL) == 0 &&
+           json_get_int(json_root(doc), "checkpoint", &have) && (uint64_t)have >= seq;
+}
+
 static void await_checkpoint(struct store *store, uint64_t seq)
 {
-    for (int i = 0; i < WAIT_MS; i++) {
-        struct buf hint auto_buf = BUF_INIT(4096);
-        struct json_doc *doc auto_json = NULL;
-        int64_t have;
+    int i = 0;
 
-        if (store_get(store, STR("repos/" REPO "/_hint"), 0, STORE_WHOLE, &hint, NULL) == 0 &&
-            json_parse(buf_str(&hint), &doc, NULL) == 0 &&
-            json_get_int(json_root(doc), "checkpoint", &have) && (uint64_t)have >= seq)
-            return;
+    for (; i < WAIT_MS && !has_checkpoint(store, seq); i++)
         clock_sleep_ms(1);
-    }
-    fail_msg("no checkpoint");
+    check(i < WAIT_MS, "no checkpoint");
 }
 
 static void put_manifests(struct site *s)
@@ -321,15 +327,16 @@ static void test_mended(void **state)
             set_tags(r, i, i + REPO_SETS_MAX);
             assert_int_equal(repo_set_tags(r, &set, 1, &who, NULL, NULL), 0);
         }
-    for (unsigned i = 0; i < 2000; i++) {
-        struct taglog_set set = {.tag = STR("moving"), .digest = digests[i % MANIFESTS]};
-
-        assert_int_equal(repo_set_tags(r, &set, 1, &who, NULL, NULL), 0);
-    }
     replica_lock(r->replica);
     seq = replica_seq(r->replica);
     replica_unlock(r->replica);
-    await_checkpoint(store, seq - 900);
+    /* Those that are due while one is written are left out. */
+    for (unsigned i = 0; !has_checkpoint(store, seq); i++) {
+        struct taglog_set set = {.tag = STR("moving"), .digest = digests[i % MANIFESTS]};
+
+        assert_true(i < MOVING_MAX);
+        assert_int_equal(repo_set_tags(r, &set, 1, &who, NULL, NULL), 0);
+    }
     repo_unref(r);
     site_close(&s);
     work_free(background);
@@ -392,6 +399,142 @@ static void test_equal_parts(void **state)
     list(store, "repos/" REPO "/_part/", &after);
     print_message("%u checkpoints, %u made again, of %u parts\n", tables.count, equal, after.count);
     assert_true(equal >= 1);
+    store_free(store);
+}
+
+/* ---- the tail */
+
+#define MOVED      200 /* tags, by entries of a few */
+#define MOVED_STEP 8
+#define MOVED_ON   ((REPO_SETS_MAX)*4) /* more of them: enough for the next checkpoint */
+
+/* Tags all over the table move to the next manifest. */
+static void move_tags(struct repo *r, unsigned from, unsigned to, unsigned step)
+{
+    struct taglog_set sets[REPO_SETS_MAX];
+    char names[REPO_SETS_MAX][32];
+
+    for (unsigned i = from; i < to; i += step) {
+        unsigned n = 0;
+
+        for (; n < step && i + n < to; n++) {
+            unsigned tag = (i + n) * 37 % TAGS;
+
+            sets[n] = (struct taglog_set){.tag = tag_name(tag, names[n]),
+                                          .digest = digests[(on(tag) + 1) % MANIFESTS]};
+        }
+        assert_int_equal(repo_set_tags(r, sets, n, &who, NULL, NULL), 0);
+    }
+}
+
+static void check_moved(struct repo *r, unsigned moved)
+{
+    for (unsigned i = 0; i < 2 * moved; i++) {
+        unsigned tag = i * 37 % TAGS;
+        struct repo_manifest m;
+        char name[32];
+
+        assert_int_equal(repo_tag(r, tag_name(tag, name), &m), 0);
+        check(digest_eq(&m.digest, &digests[(on(tag) + (i < moved ? 1u : 0u)) % MANIFESTS]), "%s",
+              name);
+    }
+}
+
+static int count_tag(struct str tag, void *arg)
+{
+    (void)tag;
+    ++*(unsigned *)arg;
+    return 0;
+}
+
+/* The way from manifests to tags, before what the tags were has been looked up. */
+static void check_tags_on(struct repo *r, unsigned moved)
+{
+    unsigned want[MANIFESTS] = {0};
+
+    for (unsigned i = 0; i < TAGS; i++) {
+        unsigned tag = i * 37 % TAGS;
+
+        want[(on(tag) + (i < moved ? 1u : 0u)) % MANIFESTS]++;
+    }
+    for (unsigned i = 0; i < MANIFESTS; i++) {
+        unsigned count = 0;
+
+        assert_int_equal(repo_tags_on(r, &digests[i], count_tag, &count), 0);
+        check(count == want[i], "%u tags on %u, not %u", count, i, want[i]);
+    }
+}
+
+static void newest_head(struct store *store, struct buf *ret)
+{
+    static struct keys tables;
+
+    list(store, "repos/" REPO "/_table/", &tables);
+    buf_clear(ret);
+    read_object(store, tables.at[tables.count - 1], ret);
+}
+
+static void remove_all(struct store *store, const char *prefix)
+{
+    static struct keys keys;
+
+    list(store, prefix, &keys);
+    for (unsigned i = 0; i < keys.count; i++)
+        assert_int_equal(store_remove(store, str_of(keys.at[i]), STORE_HINT, NULL), 0);
+}
+
+static void moves(struct store *store, struct work *background, unsigned from, unsigned to,
+                  unsigned step)
+{
+    struct site s;
+    struct repo *r;
+
+    site_open(&s, store, REFERENCES_STRICT, background);
+    r = repo_of(&s, REPO);
+    move_tags(r, from, to, step);
+    repo_unref(r);
+    site_close(&s);
+}
+
+/* Replaying the entries behind a checkpoint asks nothing of the base about the tags they set; all
+ * answers are right all the same, and so is the next checkpoint, byte for byte. */
+static void test_tail(void **state)
+{
+    struct buf head auto_buf = BUF_INIT(CHECKPOINT_HEAD_MAX);
+    struct buf again auto_buf = BUF_INIT(CHECKPOINT_HEAD_MAX);
+    struct work *background = NULL;
+    struct watch w;
+    struct store *store = watched_store(&w, filled());
+    struct site s;
+    struct repo *r;
+
+    (void)state;
+    moves(store, NULL, 0, MOVED, MOVED_STEP);
+    site_open(&s, store, REFERENCES_STRICT, NULL);
+    watch_clear(&w);
+    r = repo_of(&s, REPO);
+    check(w.gets < MOVED / MOVED_STEP + 64, "%u gets", w.gets);
+    assert_true(layers_blind(&r->state->layers) >= MOVED_STEP);
+    check_moved(r, MOVED);
+    check_tags_on(r, MOVED);
+    repo_unref(r);
+    site_close(&s);
+    newest_head(store, &head);
+    assert_int_equal(work_new("test", 1, 16, &background), 0);
+    moves(store, background, MOVED, MOVED_ON, REPO_SETS_MAX);
+    work_free(background);
+    newest_head(store, &again);
+    assert_false(str_eq(buf_str(&head), buf_str(&again)));
+    /* From the first entry on, where there is no base. */
+    remove_all(store, "repos/" REPO "/_table/");
+    remove_all(store, "repos/" REPO "/_hint");
+    assert_int_equal(work_new("test", 1, 16, &background), 0);
+    site_open(&s, store, REFERENCES_STRICT, background);
+    repo_unref(repo_of(&s, REPO));
+    site_close(&s);
+    work_free(background);
+    newest_head(store, &head);
+    check(str_eq(buf_str(&head), buf_str(&again)), "%s\n%s", buf_c(&head), buf_c(&again));
     store_free(store);
 }
 
@@ -484,11 +627,9 @@ static void test_pruning(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reading),
-        cmocka_unit_test(test_changing),
-        cmocka_unit_test(test_damaged_parts),
-        cmocka_unit_test(test_mended),
-        cmocka_unit_test(test_equal_parts),
+        cmocka_unit_test(test_reading),       cmocka_unit_test(test_changing),
+        cmocka_unit_test(test_damaged_parts), cmocka_unit_test(test_mended),
+        cmocka_unit_test(test_equal_parts),   cmocka_unit_test(test_tail),
         cmocka_unit_test(test_pruning), /* the last: fake time */
     };
 
