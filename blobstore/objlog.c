@@ -25,7 +25,8 @@
 #define OBJLOG_ID_BYTES     16   /* of node and nonce */
 #define OBJLOG_ENVELOPE_MAX 2048 /* bytes of an entry beside its operations and payload */
 #define OBJLOG_HEX_LEN      (2 * OBJLOG_HASH_BYTES)
-#define OBJLOG_WINDOW_MAX   16         /* entries asked for at once */
+#define OBJLOG_WINDOW_MAX   64         /* entries asked for at once */
+#define OBJLOG_WINDOW_FAR   16         /* where each that is not there is a request for nothing */
 #define OBJLOG_WINDOW_BYTES (1u << 20) /* of one window; larger ones are followed one by one */
 
 struct objlog {
@@ -304,8 +305,19 @@ static void window_done(struct window *w)
     }
 }
 
-/* Several entries asked for at once, as a remote store likes it; what lies behind the first absence
- * is not looked at. *size becomes that of the next window: small while entries are large. */
+static unsigned next_window(const struct objlog *l, unsigned size, size_t bytes)
+{
+    unsigned max = store_is_remote(node_store(l->node)) ? OBJLOG_WINDOW_FAR : OBJLOG_WINDOW_MAX;
+    size_t fits = bytes > 0 ? OBJLOG_WINDOW_BYTES * (size_t)size / bytes : max;
+
+    size = size < max / 4 ? 4 * size : max;
+    return fits < size ? (unsigned)fits : size;
+}
+
+/* Several entries asked for at once: a remote store answers them side by side, of a directory one
+ * sync says that all of them are durable. What lies behind the first absence is not looked at. One
+ * that cannot be read ends the window, and is asked for again by itself. *size becomes that of the
+ * next one, which grows while the entries are small enough. */
 static int follow_window(struct objlog *l, struct objlog_pos *pos, unsigned *size,
                          objlog_apply_fn apply, void *arg, struct err_detail *detail)
 {
@@ -324,15 +336,15 @@ static int follow_window(struct objlog *l, struct objlog_pos *pos, unsigned *siz
     store_run(node_store(l->node), w.ops, w.size);
     for (unsigned i = 0; i < w.size && r == 0; i++) {
         r = w.ops[i].result;
-        if (r == -ERR_TOOBIG)
-            r = broken(l, pos->seq + 1, -ERR_CORRUPT, NULL);
-        else if (r == 0)
+        if (r < 0 && r != -ERR_NOTFOUND) {
+            *size = 1;
+            return 0;
+        }
+        if (r == 0)
             r = apply_next(l, pos, buf_str(&w.raws[i]), apply, arg, detail);
         bytes += w.raws[i].len;
     }
-    *size = bytes > OBJLOG_WINDOW_BYTES     ? 1
-            : 2 * *size < OBJLOG_WINDOW_MAX ? 2 * *size
-                                            : OBJLOG_WINDOW_MAX;
+    *size = next_window(l, *size, bytes);
     return r;
 }
 
@@ -345,12 +357,12 @@ int objlog_follow(struct objlog *l, struct objlog_pos *pos, objlog_apply_fn appl
     assert(l && pos && apply);
     r = follow_one(l, pos, apply, arg, detail);
     while (r == 0) {
-        if (store_is_remote(node_store(l->node)) && window > 1) {
+        if (window > 1) {
             r = follow_window(l, pos, &window, apply, arg, detail);
-            continue;
+        } else {
+            window = 2; /* mostly one entry has come, and no other */
+            r = follow_one(l, pos, apply, arg, detail);
         }
-        window = 2;
-        r = follow_one(l, pos, apply, arg, detail);
     }
     settle_by(l, pos);
     if (r != -ERR_NOTFOUND)

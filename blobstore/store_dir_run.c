@@ -1,7 +1,8 @@
 /* Directory backend: many operations at once. Questions for existence whose answers need a sync
  * (D5) are gathered: from BULK_SYNCS on, one sync of the whole file system (D6) costs less than one
  * of each folder, as when a manifest of thousands of layers is checked by a process that has just
- * been started. Creates go together in steps (files written, files synced, links, folders synced),
+ * been started. Objects of one folder that are read are made sure of by one sync of it: a log that
+ * is followed. Creates go together in steps (files written, files synced, links, folders synced),
  * so that one sync, or one journal commit, mostly serves all of a step. */
 #include "blobstore/store_dir_internal.h"
 
@@ -9,6 +10,7 @@
 
 #define BULK_SYNCS       32
 #define CREATES_TOGETHER 16 /* at most; two descriptors each */
+#define GETS_TOGETHER    64
 
 static bool is_open_question(const struct store_op *op)
 {
@@ -166,9 +168,56 @@ static size_t run_creates(struct store *s, struct store_op *ops, size_t count)
     return n;
 }
 
+/* ---- Reads together. */
+
+/* Reads that stand first and are of one folder. */
+static size_t neighbours(const struct store_op *ops, size_t count)
+{
+    struct dir_path first, p;
+    size_t n = 0;
+
+    dir_path_init(&first, ops[0].key);
+    for (; n < count && n < GETS_TOGETHER && ops[n].kind == STORE_OP_GET; n++) {
+        dir_path_init(&p, ops[n].key);
+        if (p.leaf != first.leaf || memcmp(p.at, first.at, p.leaf) != 0)
+            break;
+    }
+    return n;
+}
+
+/* What is there and not known to be durable is so by one sync of the folder (D5), and read without
+ * another. On a failure each is made sure of by itself. */
+static void confirm_together(struct store_dir *sd, const struct store_op *ops, size_t count)
+{
+    struct stat seen[GETS_TOGETHER];
+    int folder auto_fd = -1;
+    struct dir_path p;
+    size_t unknown = 0;
+
+    dir_path_init(&p, ops[0].key);
+    if (dir_enter(sd, &p, false, true, &folder, NULL) < 0)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        dir_path_init(&p, ops[i].key);
+        if (fstatat(folder, p.at + p.leaf, &seen[i], AT_SYMLINK_NOFOLLOW) < 0 ||
+            !S_ISREG(seen[i].st_mode) || dir_known(sd, &p, &seen[i]))
+            seen[i].st_nlink = 0;
+        else
+            unknown++;
+    }
+    if (unknown < 2)
+        return;
+    dir_sync_entries(folder);
+    for (size_t i = 0; i < count; i++) {
+        dir_path_init(&p, ops[i].key);
+        if (seen[i].st_nlink > 0)
+            dir_remember(sd, &p, &seen[i]);
+    }
+}
+
 void dir_run(struct store *s, struct store_op *ops, size_t count)
 {
-    size_t questions = 0, together;
+    size_t questions = 0, together, confirmed = 0;
 
     for (size_t i = 0; i < count; i++) {
         ops[i].result = ops[i].kind == STORE_OP_HEAD ? store_probe(s, ops[i].key, &ops[i].info) : 0;
@@ -179,6 +228,11 @@ void dir_run(struct store *s, struct store_op *ops, size_t count)
     for (size_t i = 0; i<count; i += together> 0 ? together : 1) {
         struct store_op *op = &ops[i];
 
+        if (i >= confirmed && op->kind == STORE_OP_GET && !dir_of(s)->read_only) {
+            confirmed = i + neighbours(op, count - i);
+            if (confirmed - i > 1)
+                confirm_together(dir_of(s), op, confirmed - i);
+        }
         together = run_creates(s, op, count - i);
         if (is_open_question(op))
             op->result = store_head(s, op->key, &op->info, NULL);

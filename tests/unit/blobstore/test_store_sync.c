@@ -174,6 +174,41 @@ static void test_many_foreign_objects(void **state)
     store_free(other);
 }
 
+/* Objects of one folder that are read together cost one sync of it, not one each. */
+static void test_many_foreign_reads(void **state)
+{
+    enum { MANY = 40, ABSENT = MANY - 1, LINK = MANY - 2 };
+    struct bench *t = *state;
+    struct store_op ops[MANY];
+    struct buf bytes[MANY];
+    char keys[MANY][32];
+    struct store *other = bench_open(t->place);
+
+    memset(dir_of(other)->seed, 1, sizeof(dir_of(other)->seed)); /* as above */
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(keys[i], sizeof(keys[0]), "a/log/%02u", i);
+        bytes[i] = BUF_INIT(16);
+        ops[i] = (struct store_op){.kind = STORE_OP_GET, .key = str_of(keys[i]), .out = &bytes[i]};
+        if (i < LINK)
+            assert_int_equal(store_create(t->s, ops[i].key, STORE_HINT, ops[i].key, NULL), 0);
+    }
+    assert_int_equal(symlink("00", bench_path(t, keys[LINK])), 0); /* never answered as there */
+    memset(&syncs, 0, sizeof(syncs));
+    store_run(other, ops, MANY);
+    expect_syncs(0, 3); /* root and a, once for the process; a/log */
+    for (unsigned i = 0; i < MANY; i++) {
+        assert_true(i >= LINK ? ops[i].result < 0 : ops[i].result == 0);
+        assert_true(i >= LINK || str_eq(buf_str(&bytes[i]), ops[i].key));
+        buf_done(&bytes[i]);
+    }
+    assert_int_equal(ops[ABSENT].result, -ERR_NOTFOUND);
+    store_run(other, ops, 3);
+    expect_syncs(0, 0);
+    for (unsigned i = 0; i < 3; i++)
+        buf_done(&bytes[i]);
+    store_free(other);
+}
+
 static void test_stream_syncs(void **state)
 {
     enum { PIECE = 1 << 20 };
@@ -375,6 +410,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_foreign_objects_are_synced_first, setup_counted,
                                         teardown_counted),
         cmocka_unit_test_setup_teardown(test_many_foreign_objects, setup_counted, teardown_counted),
+        cmocka_unit_test_setup_teardown(test_many_foreign_reads, setup_counted, teardown_counted),
         cmocka_unit_test_setup_teardown(test_stream_syncs, setup_counted, teardown_counted),
         cmocka_unit_test_setup_teardown(test_failed_sync_ends_the_process, setup_counted,
                                         teardown_counted),
