@@ -82,16 +82,26 @@ void view_record(const struct view *v, uint32_t i, struct str *ret_key, struct s
     assert(whole); /* checked when it was parsed */
 }
 
+/* A search looks at keys alone. */
+static inline struct str key_at(const struct view *v, uint32_t i)
+{
+    const char *at = v->bytes.at + word_at(v->bytes, offsets_at(v) + i * WORD);
+    struct str key, value;
+
+    if (!((at[0] | at[1]) & 0x80)) /* as in record_parse() */
+        return (struct str){at + 2, (size_t)at[0]};
+    view_record(v, i, &key, &value);
+    return key;
+}
+
 uint32_t view_at_least(const struct view *v, struct str key)
 {
     uint32_t low = 0, high = v->count;
 
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        struct str have, value;
 
-        view_record(v, middle, &have, &value);
-        if (str_cmp(have, key) < 0)
+        if (str_cmp(key_at(v, middle), key) < 0)
             low = middle + 1;
         else
             high = middle;
