@@ -157,18 +157,24 @@ bool omap_remove(struct omap *m, struct str key)
     return n != NULL;
 }
 
-void omap_move(struct omap *to, struct omap *from, struct omap_node *n)
+void *omap_move(struct omap *to, struct omap *from, struct omap_node *n)
 {
-    struct omap_node *old = find(to, omap_key(n));
+    struct omap_node *there;
+    void *old;
 
-    if (old)
-        drop(to, old);
     RB_REMOVE(omap_tree, &from->tree, n);
     from->count--;
     from->bytes -= node_bytes(n);
-    RB_INSERT(omap_tree, &to->tree, n);
-    to->count++;
-    to->bytes += node_bytes(n);
+    there = RB_INSERT(omap_tree, &to->tree, n);
+    if (!there) {
+        to->count++;
+        to->bytes += node_bytes(n);
+        return NULL;
+    }
+    old = there->value;
+    there->value = n->value;
+    free(n);
+    return old;
 }
 
 struct omap_node *omap_first(const struct omap *m)

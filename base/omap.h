@@ -22,8 +22,8 @@ void *omap_get(const struct omap *m, struct str key); /* NULL when absent; value
 int omap_put(struct omap *m, struct str key, void *value) must_check;
 bool omap_remove(struct omap *m, struct str key);
 /* Moves a node with its key and value into another map, in place of the one that has the key there,
- * whose value is freed. Cannot fail. */
-void omap_move(struct omap *to, struct omap *from, struct omap_node *n);
+ * whose value is the caller's then (NULL: none has). Cannot fail. */
+void *omap_move(struct omap *to, struct omap *from, struct omap_node *n);
 
 struct omap_node *omap_first(const struct omap *m);
 struct omap_node *omap_after(const struct omap *m, struct str key);    /* first key > key */

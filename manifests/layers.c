@@ -82,17 +82,19 @@ static void overlay_absorb(struct overlay *to, struct overlay *from, bool bottom
     struct omap_node *n;
 
     while ((n = omap_first(from->map))) {
-        struct row *row = omap_value(n), *old = omap_get(to->map, omap_key(n));
+        struct row *row = omap_value(n), *old;
 
-        uncount_row(to, old);
         assert(!bottom || !row->blind);
         if (row->gone && bottom) {
+            uncount_row(to, omap_get(to->map, omap_key(n)));
             omap_remove(to->map, omap_key(n));
             omap_remove(from->map, omap_key(n));
             continue;
         }
         count_row(to, row);
-        omap_move(to->map, from->map, n);
+        old = omap_move(to->map, from->map, n);
+        uncount_row(to, old);
+        free(old);
     }
     from->row_bytes = from->blind = 0;
 }

@@ -178,6 +178,39 @@ static void replaces_and_owns(void **state)
     assert_int_equal(omap_count(m), 1);
 }
 
+/* What is moved comes in place of what is there; nothing is copied or freed. */
+static void moves(void **state)
+{
+    struct omap *from auto_omap = NULL;
+    struct omap *to auto_omap = NULL;
+    uint64_t *replaced;
+
+    (void)state;
+    assert_int_equal(omap_new(value_free, &from), 0);
+    assert_int_equal(omap_new(value_free, &to), 0);
+    assert_int_equal(omap_put(from, STR("a"), value_new(1)), 0);
+    assert_int_equal(omap_put(from, STR("b"), value_new(2)), 0);
+    assert_int_equal(omap_put(to, STR("b"), value_new(3)), 0);
+    assert_int_equal(omap_put(to, STR("c"), value_new(4)), 0);
+    assert_null(omap_move(to, from, omap_first(from)));
+    replaced = omap_move(to, from, omap_first(from));
+    assert_non_null(replaced);
+    assert_int_equal(*replaced, 3);
+    value_free(replaced);
+    assert_null(omap_first(from));
+    assert_int_equal(omap_count(from), 0);
+    assert_int_equal(omap_bytes(from), 0);
+    assert_int_equal(omap_count(to), 3);
+    assert_int_equal(*(uint64_t *)omap_get(to, STR("a")), 1);
+    assert_int_equal(*(uint64_t *)omap_get(to, STR("b")), 2);
+    assert_int_equal(*(uint64_t *)omap_get(to, STR("c")), 4);
+    assert_true(omap_remove(to, STR("b")));
+    assert_int_equal(omap_bytes(to) % 2, 0); /* of two alike */
+    assert_int_equal(live, 2);
+    omap_freep(&to);
+    assert_int_equal(live, 0);
+}
+
 static void empty_and_bytes(void **state)
 {
     struct omap *m auto_omap = NULL;
@@ -208,6 +241,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_the_model),
         cmocka_unit_test(replaces_and_owns),
+        cmocka_unit_test(moves),
         cmocka_unit_test(empty_and_bytes),
     };
 
