@@ -13,6 +13,8 @@ from loop import want
 
 MIB = 1 << 20
 DELAY_S, RATE = 0.02, 30_000_000
+SLOWER = 4
+TRIES = 3
 TIMES = 4
 REFERENCE = 48 * MIB
 LATE_REQUESTS = 12  # after the last byte: the last parts, the end of the session, object, record, link, looks
@@ -101,16 +103,21 @@ def measured(node, far, layer, plain):
         for what, t, x, r, c in zip(("push", "pull"), took, times, plain, counts))
 
 
-def large_layer_on_a_far_store(w, stack):
-    """Pushes and node-served pulls of one layer move several times what one connection does. A machine that was
-    busy with something else is given a second chance."""
-    far = stack.enter_context(relay.Far(urllib.parse.urlsplit(w.gateway.endpoints[0]).netloc, DELAY_S, RATE))
+def far_layer(w, stack, slower):
+    """measured() on a store whose connections move so many times fewer bytes."""
+    far = stack.enter_context(relay.Far(urllib.parse.urlsplit(w.gateway.endpoints[0]).netloc, DELAY_S, RATE // slower))
     node = w.node(w.prefix(), "--redirect-off", endpoint=far.url, stack=stack)
-    plain = one_connection(far.url, w.bucket, os.urandom(MIB) * (REFERENCE // MIB))
-    times, text = measured(node, far, Layer(w.layer_mib), plain)
+    plain = one_connection(far.url, w.bucket, os.urandom(MIB) * (REFERENCE // slower // MIB))
+    return measured(node, far, Layer(w.layer_mib), plain)
+
+
+def large_layer_on_a_far_store(w, stack):
+    """Pushes and node-served pulls of one layer move several times what one connection does. A machine whose
+    processors are too busy to move as much as that has a second chance with a slower store, where it needs not."""
+    times, text = far_layer(w, stack, 1)
     if min(times) < TIMES:
-        again, more = measured(node, far, Layer(w.layer_mib), plain)
-        times, text = [max(pair) for pair in zip(times, again)], f"{text}; again: {more}"
+        times, more = far_layer(w, stack, SLOWER)
+        text = f"{text}; again: {more}"
     want(min(times) >= TIMES, text)
     return f"{w.layer_mib} MiB: {text}"
 
@@ -125,11 +132,8 @@ def covered(spans, begin, end):
     return total
 
 
-def last_byte_of_large_blobs(w, stack):
-    """From the last byte to the headers nothing depends on the size but what the store itself takes to make one
-    object of the parts (some copy every byte): a request more or less, and no time of the node's own."""
-    p = stack.enter_context(proxy_mod.Proxy(w.gateway.endpoints[0]))
-    node = w.node(w.prefix(), endpoint=p.url, stack=stack)
+def last_bytes(w, node, p):
+    """(whether it holds, a text) of a small and a large blob's way from the last byte to the headers."""
     own, late, text = [], [], []
     for mib in (64, w.last_byte_mib):
         layer = Layer(mib)
@@ -140,9 +144,24 @@ def last_byte_of_large_blobs(w, stack):
         own.append(end - last - store)
         late.append(sum(one[5] >= last for one in log))
         text.append(f"{mib} MiB {end - last:.2f} s, of these {store:.2f} of the store; {late[-1]} requests")
-    text = "; ".join(text)
-    want(max(own) < 1.0 and own[1] - own[0] < 0.2, text)
-    want(max(late) <= LATE_REQUESTS and abs(late[1] - late[0]) <= 2, text)
+    holds = max(own) < 1.0 and own[1] - own[0] < 0.2 and max(late) <= LATE_REQUESTS and abs(late[1] - late[0]) <= 2
+    return holds, "; ".join(text)
+
+
+def last_byte_of_large_blobs(w, stack):
+    """From the last byte to the headers nothing depends on the size but what the store itself takes to make one
+    object of the parts (some copy every byte): a request more or less, and no time of the node's own. A node
+    that is kept from running while others do is tried again."""
+    p = stack.enter_context(proxy_mod.Proxy(w.gateway.endpoints[0]))
+    node = w.node(w.prefix(), endpoint=p.url, stack=stack)
+    told = []
+    for _ in range(TRIES):
+        holds, text = last_bytes(w, node, p)
+        told.append(text)
+        if holds:
+            break
+    text = "; again: ".join(told)
+    want(holds, text)
     return text
 
 
