@@ -1,15 +1,21 @@
-/* Layout, before it is written in hex: version, bucket, seq, length of the name, name, number of
- * pairs, pairs, MAC. Numbers are LEB128. */
+/* Layout, before it is written in hex: MAC, and enciphered: version, bucket, seq, length of the
+ * name, name, number of pairs, pairs, zeros up to a multiple of PAD_BYTES. Numbers are LEB128.
+ *
+ * Enciphered, because a reader passes repositories that he may not know of. The MAC of the plain
+ * text is what the key stream begins with (as in RFC 5297), so equal cursors are equal texts and
+ * two streams are the same for equal ones alone. */
 #include "manifests/event_cursor.h"
 
 #include <assert.h>
 
 #include "base/enc.h"
 
-#define VERSION    1
+#define VERSION    2
 #define MAC_BYTES  16
+#define PAD_BYTES  64 /* the length tells little of how many repositories there are */
 #define RAW_MAX    (EVENT_CURSOR_MAX / 2)
 #define LABEL      "event cursor"
+#define CIPHER     "event cursor cipher"
 #define REPOS      "event repository"
 #define NUMBER_MAX 10 /* bytes of a number */
 
@@ -62,51 +68,75 @@ void event_repo(struct node *n, struct str name, uint8_t ret[EVENT_REPO_BYTES])
     memcpy(ret, mac, EVENT_REPO_BYTES);
 }
 
-/* False when there is no such key. */
-static bool mac_of(struct node *n, unsigned index, struct str of, struct str raw,
+static bool mac_of(const uint8_t key[HMAC_BYTES], struct str of, struct str raw,
                    uint8_t out[HMAC_BYTES])
 {
     struct buf text auto_buf = BUF_INIT(RAW_MAX + NAME_MAX_LEN + 1);
-    uint8_t key[HMAC_BYTES];
 
-    if (!node_key(n, STR(LABEL), index, key))
-        return false;
     buf_add(&text, of);
     buf_addc(&text, '\0');
     buf_add(&text, raw);
     if (buf_err(&text) < 0)
         return false;
-    hmac_sha256(str_make(key, sizeof(key)), buf_str(&text), out);
+    hmac_sha256(str_make(key, HMAC_BYTES), buf_str(&text), out);
     return true;
+}
+
+/* Enciphers, and deciphers. */
+static void cipher(const uint8_t key[HMAC_BYTES], const uint8_t mac[MAC_BYTES], uint8_t *at,
+                   size_t len)
+{
+    uint8_t own[HMAC_BYTES], block[MAC_BYTES + 1], stream[HMAC_BYTES];
+
+    static_assert(RAW_MAX / HMAC_BYTES < UINT8_MAX, "a byte counts blocks");
+    hmac_sha256(str_make(key, HMAC_BYTES), STR(CIPHER), own); /* no MAC: that has a zero in it */
+    memcpy(block, mac, MAC_BYTES);
+    for (size_t i = 0; i < len; i++) {
+        if (i % HMAC_BYTES == 0) {
+            block[MAC_BYTES] = (uint8_t)(i / HMAC_BYTES);
+            hmac_sha256(str_make(own, sizeof(own)), str_make(block, sizeof(block)), stream);
+        }
+        at[i] ^= stream[i % HMAC_BYTES];
+    }
+}
+
+static void add_plain(struct buf *raw, const struct event_cursor *c)
+{
+    struct str name = str_of(c->name);
+
+    buf_addc(raw, VERSION);
+    add_number(raw, (uint64_t)c->bucket);
+    add_number(raw, c->seq);
+    add_number(raw, name.len);
+    buf_add(raw, name);
+    add_number(raw, c->pair_count);
+    for (size_t i = 0; i < c->pair_count; i++) {
+        buf_add(raw, str_make(c->pairs[i].repo, EVENT_REPO_BYTES));
+        add_number(raw, c->pairs[i].seq);
+    }
+    while (raw->len % PAD_BYTES != 0 && raw->len < raw->max)
+        buf_addc(raw, 0);
 }
 
 int event_cursor_encode(struct node *n, struct str of, const struct event_cursor *c,
                         struct buf *out)
 {
-    struct buf raw auto_buf = BUF_INIT(RAW_MAX);
-    struct str name = str_of(c->name);
-    uint8_t mac[HMAC_BYTES];
+    struct buf raw auto_buf = BUF_INIT(RAW_MAX - MAC_BYTES);
+    uint8_t key[HMAC_BYTES], mac[HMAC_BYTES];
     char *hex;
 
     assert(c->pair_count <= EVENT_PAIRS_MAX);
-    buf_addc(&raw, VERSION);
-    add_number(&raw, (uint64_t)c->bucket);
-    add_number(&raw, c->seq);
-    add_number(&raw, name.len);
-    buf_add(&raw, name);
-    add_number(&raw, c->pair_count);
-    for (size_t i = 0; i < c->pair_count; i++) {
-        buf_add(&raw, str_make(c->pairs[i].repo, EVENT_REPO_BYTES));
-        add_number(&raw, c->pairs[i].seq);
-    }
-    if (buf_err(&raw) < 0 || !mac_of(n, 0, of, buf_str(&raw), mac))
+    add_plain(&raw, c);
+    if (buf_err(&raw) < 0 || !node_key(n, STR(LABEL), 0, key) ||
+        !mac_of(key, of, buf_str(&raw), mac))
         return -ERR_NOMEM;
-    buf_add(&raw, str_make(mac, MAC_BYTES));
-    hex = buf_err(&raw) == 0 ? buf_reserve(out, 2 * raw.len + 1) : NULL;
+    cipher(key, mac, (uint8_t *)raw.at, raw.len);
+    hex = buf_reserve(out, 2 * (MAC_BYTES + raw.len) + 1);
     if (!hex)
         return -ERR_NOMEM;
-    hex_encode((const uint8_t *)raw.at, raw.len, hex);
-    buf_added(out, 2 * raw.len);
+    hex_encode(mac, MAC_BYTES, hex);
+    hex_encode((const uint8_t *)raw.at, raw.len, hex + 2 * MAC_BYTES);
+    buf_added(out, 2 * (MAC_BYTES + raw.len));
     return 0;
 }
 
@@ -128,17 +158,24 @@ static bool parse(struct str s, struct event_cursor *ret)
         if (!cut_bytes(&s, ret->pairs[i].repo, EVENT_REPO_BYTES) ||
             !cut_number(&s, &ret->pairs[i].seq))
             return false;
+    while (s.len > 0 && s.at[0] == 0)
+        s = str_skip(s, 1);
     return s.len == 0;
 }
 
-/* The key that made the MAC; -1: none of those known. */
-static int find_key(struct node *n, struct str of, struct str raw, const uint8_t mac[MAC_BYTES])
+/* Deciphers the len bytes behind the MAC in place. The key that made it; -1: none of those known,
+ * and the bytes are as before. */
+static int open_text(struct node *n, struct str of, uint8_t *text, size_t len)
 {
-    uint8_t right[HMAC_BYTES];
+    uint8_t key[HMAC_BYTES], right[HMAC_BYTES], *body = text + MAC_BYTES;
 
-    for (unsigned i = 0; mac_of(n, i, of, raw, right); i++)
-        if (bytes_eq_constant_time(right, mac, MAC_BYTES))
+    for (unsigned i = 0; node_key(n, STR(LABEL), i, key); i++) {
+        cipher(key, text, body, len);
+        if (mac_of(key, of, str_make(body, len), right) &&
+            bytes_eq_constant_time(right, text, MAC_BYTES))
             return (int)i;
+        cipher(key, text, body, len);
+    }
     return -1;
 }
 
@@ -148,16 +185,15 @@ int event_cursor_decode(struct node *n, struct str of, struct str text, struct e
     uint8_t raw[RAW_MAX];
     size_t len = text.len / 2;
     struct event_cursor c;
-    struct str body;
     int key;
 
     if (text.len > EVENT_CURSOR_MAX || len <= MAC_BYTES || !hex_decode(text, raw, len))
         return err_set(detail, -ERR_INVAL, "the cursor is malformed");
-    body = str_make(raw, len - MAC_BYTES);
-    key = find_key(n, of, body, raw + body.len);
+    len -= MAC_BYTES;
+    key = open_text(n, of, raw, len);
     if (key < 0 && node_refresh_secrets(n, NULL) == 0)
-        key = find_key(n, of, body, raw + body.len);
-    if (key < 0 || !parse(body, &c))
+        key = open_text(n, of, raw, len);
+    if (key < 0 || !parse(str_make(raw + MAC_BYTES, len), &c))
         return err_set(detail, -ERR_INVAL,
                        "the cursor is not one of this registry and of what is asked for");
     if (key > 0) /* pairs are named by a key that is not used any more */

@@ -4,8 +4,8 @@
  * for those of the last half hour, in which more may still come to light, how far each repository
  * was delivered. At most EVENT_PAIRS_MAX of these are kept: what is left out is delivered again.
  *
- * The text is bound to the registry and to what is selected by a MAC. Pure but for the registry's
- * secrets; any thread. */
+ * The text is bound to the registry and to what is selected by a MAC, and tells nothing to who has
+ * it. Pure but for the registry's secrets; any thread. */
 #ifndef STOWAGE_MANIFESTS_EVENT_CURSOR_H
 #define STOWAGE_MANIFESTS_EVENT_CURSOR_H
 

@@ -75,6 +75,51 @@ def same(t, got, wanted, what):
     t.eq(got.codes(), wanted.codes(), f"codes of {what}")
 
 
+def next_of(view, target):
+    """Where an answer says that it goes on, by Link or by its cursor."""
+    resp = view.get(target)
+    if resp.h("Link"):
+        return re.match("<(.*?)>", resp.h("Link")).group(1)
+    return target.split("?")[0] + "?wait=0&after=" + resp.json()["cursor"]
+
+
+def cursors(t, alice, bob):
+    """A cursor that alice was given tells bob nothing: where the repository is hers he is refused, where all
+    may ask he gets his own, and none says in plain bytes what lies there."""
+    for tag in ("v2", "v3"):
+        alice.image("a/x", tag)
+    alice.image("a/y", "v1")
+    subject = alice.get("/v2/a/x/manifests/v1").h("Docker-Content-Digest")
+    for target in (
+        "/v2/a/x/tags/list?n=1",
+        "/v2/a/x/tags/list?n=1&at=4",
+        "/v2/a/x/_stowage/log?n=1",
+        "/v2/_stowage/events?repository=a/x&n=1&wait=0",
+    ):
+        link = next_of(alice, target)
+        if "events" in link:
+            link += "&repository=a/x"
+        t.status(alice.get(link), 200)
+        resp = bob.get(link)
+        t.true(resp.status in REFUSED, f"bob is refused {link}", resp.show())
+        t.true(subject.encode() not in resp.body and b"v2" not in resp.body, "nothing of a", resp.show())
+        # Where it may be used at all, it is for what it was given for, or a place in bob's own list.
+        own = bob.get(link.replace("a/x", "b/z"))
+        t.true(own.status in (200, 400, 404), f"bob's own by {link}", own.show())
+        t.true(subject.encode() not in own.body and b"a/" not in own.body, "nothing of a", own.show())
+    foreign = bob.get(next_of(alice, "/v2/_stowage/events?repository=a/x&n=1&wait=0"))
+    t.error(foreign, 400, "UNSUPPORTED")  # of one repository, used for all
+    after_hers = next_of(alice, "/v2/_stowage/events?wait=1&n=2")
+    for link in (next_of(alice, "/v2/_catalog?n=1"), "/v2/_catalog?n=1&last=a/x", after_hers):
+        resp = t.status(bob.get(link), 200)
+        t.true(b"a/" not in resp.body, f"nothing of a by {link}", resp.show())
+        t.true("a/" not in (resp.h("Link") or ""), "nothing of a in Link", resp.show())
+    past = bob.get("/v2/_stowage/events?wait=1")
+    for cursor in (past.json()["cursor"], after_hers.rpartition("=")[2]):
+        raw = bytes.fromhex(cursor)
+        t.true(b"a/" not in raw and b"b/" not in raw, "a cursor names nobody", raw)
+
+
 def matrix(t, mode):
     d, alice, bob = views(t, mode)
     live = Follower(bob)
@@ -102,6 +147,9 @@ def matrix(t, mode):
             ("GET", "/v2/a/x/tags/list?at=1"),
             ("GET", f"/v2/a/x/referrers/{digest}?at=1"),
             ("GET", "/v2/a/x/_oci/tag-history/v1"),
+            ("GET", "/v2/a/x/_oci/tag-history/v1?n=1&last=2"),
+            ("GET", "/v2/a/x/tags/list?n=1&last=a"),
+            ("GET", f"/v2/a/x/referrers/{digest}?last={digest}"),
             ("GET", "/v2/a/x/_stowage/log?after=0&n=1"),
             ("GET", "/v2/a/x/_stowage/log"),
             ("GET", "/v2/a/x/_stowage/diff?from=1"),
@@ -161,6 +209,7 @@ def matrix(t, mode):
     t.eq(live.status, 200, "a follower")
     t.true(people.eventually(lambda: "b/z" in live.text), "bob hears of his push", live.text[-300:])
     past_catalogs(t, alice, bob)
+    cursors(t, alice, bob)
     t.true("a/" not in live.text, "bob hears of his pushes only", live.text[:300])
     t.eq(bob.blob("b/new", SECRET), blob, "bob may push the same bytes himself")
     t.status(alice.get(f"/v2/a/x/blobs/{blob}"), 200)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/enc.h"
 #include "manifests/event_cursor.h"
 #include "manifests/events_internal.h"
 
@@ -615,6 +616,24 @@ static void test_cursors(void **state)
         assert_int_equal(
             event_cursor_decode(w.node[1], STR_NONE, str_head(buf_str(&text), i), back, NULL),
             -ERR_INVAL);
+    }
+    /* One of a few repositories names none of them, and is no longer for one or two more. */
+    memset(c, 0, sizeof(*c));
+    snprintf(c->name, sizeof(c->name), "library/secret");
+    for (size_t len = text.len; c->pair_count < 3; c->pair_count++) {
+        char plain[EVENT_CURSOR_MAX / 2];
+
+        buf_clear(&text);
+        event_repo(w.node[0], STR("library/other"), c->pairs[c->pair_count].repo);
+        assert_int_equal(event_cursor_encode(w.node[0], STR_NONE, c, &text), 0);
+        assert_true(hex_decode(buf_str(&text), (uint8_t *)plain, text.len / 2));
+        assert_null(memmem(plain, text.len / 2, "secret", strlen("secret")));
+        assert_true(c->pair_count == 0 || text.len == len);
+        len = text.len;
+        assert_int_equal(event_cursor_decode(w.node[1], STR_NONE, buf_str(&text), back, NULL), 0);
+        assert_string_equal(c->name, back->name);
+        assert_int_equal(c->pair_count, back->pair_count);
+        assert_memory_equal(c->pairs, back->pairs, c->pair_count * sizeof(c->pairs[0]));
     }
     free(c);
     free(back);
