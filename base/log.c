@@ -15,6 +15,13 @@
 #define LOG_VALUE_MAX 1024 /* bytes of a value that are shown */
 #define LOG_FD        2
 
+/* Digests have 64 or 128 hexadecimal digits. What is longer than the first and not the second lets
+ * its owner do something: the id of an upload session, a key, a cursor. It is shown without its
+ * end, so that lines about one thing can still be found. */
+#define LOG_DIGEST_SHORT 64
+#define LOG_DIGEST_LONG  128
+#define LOG_RUN_SHOWN    44
+
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 static atomic_int level_min = LOG_INFO;
@@ -80,11 +87,49 @@ static void put_quoted(struct line *l, struct str s)
     put(l, STR("\""));
 }
 
+static size_t hex_run(struct str s)
+{
+    size_t n = 0;
+
+    while (n < s.len && ((s.at[n] >= '0' && s.at[n] <= '9') || (s.at[n] >= 'a' && s.at[n] <= 'f')))
+        n++;
+    return n;
+}
+
+/* s without the ends of such runs; out is used where there are any. */
+static struct str without_secrets(struct str s, char out[LOG_VALUE_MAX])
+{
+    struct str rest = s;
+    size_t len = 0;
+
+    if (s.len <= LOG_DIGEST_SHORT)
+        return s;
+    while (rest.len > 0) {
+        size_t run = hex_run(rest), shown = run;
+
+        if (run > LOG_DIGEST_SHORT && run != LOG_DIGEST_LONG)
+            shown = LOG_RUN_SHOWN;
+        memcpy(out + len, rest.at, shown);
+        len += shown;
+        if (shown < run) {
+            memcpy(out + len, "...", 3);
+            len += 3;
+        }
+        rest = str_skip(rest, run);
+        if (rest.len > 0) {
+            out[len++] = rest.at[0];
+            rest = str_skip(rest, 1);
+        }
+    }
+    return str_make(out, len);
+}
+
 static void put_value(struct line *l, struct str s)
 {
+    char clean[LOG_VALUE_MAX];
     bool cut = s.len > LOG_VALUE_MAX;
 
-    s = str_head(s, LOG_VALUE_MAX);
+    s = without_secrets(str_head(s, LOG_VALUE_MAX), clean);
     if (needs_quotes(s))
         put_quoted(l, s);
     else

@@ -17,6 +17,7 @@ import threading
 
 import central
 import http1
+import leaks
 import oci
 import server as server_mod
 
@@ -212,6 +213,7 @@ class Http(Checks):
         if conn is not None and conn.buf:
             resp.extra = conn.buf
         central.judge(resp, self.name)
+        leaks.got(resp.target, resp.body.decode("utf-8", "replace"))
         return resp
 
     def read(self, conn, method="GET", target="", sent=""):
@@ -227,6 +229,7 @@ class Http(Checks):
         if self.always:
             given = headers.items() if isinstance(headers, dict) else headers
             headers = list(given) + self.always
+        leaks.sent(headers.items() if isinstance(headers, dict) else headers)
         head, payload, sent = http1.build(method, self.below + target, headers, body, chunks)
         for attempt in (1, 2):
             reused = self.kept is not None

@@ -37,6 +37,7 @@ sys.path.insert(0, str(HERE))
 import central  # noqa: E402
 import coverage  # noqa: E402
 import harness  # noqa: E402
+import leaks  # noqa: E402
 import server  # noqa: E402
 
 
@@ -153,6 +154,10 @@ def main():
         gaps = list(coverage.complaints(coverage.proofs()))
         counts["fail" if gaps else "pass"] += 1
         report("requirements.table", (), "fail" if gaps else "pass", "; ".join(gaps), args.verbose)
+    outcome, text = leaks.outcome()
+    if binary and (not args.only or outcome == "fail"):
+        counts[outcome] += 1
+        report("every_server.log_holds_no_secret", ("R110", "R104"), outcome, text, args.verbose)
     for text in complaints:
         counts["fail"] += 1
         report("every_server.ends_well", ("L18",), "fail", text, args.verbose)

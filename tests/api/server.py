@@ -14,6 +14,7 @@ import tempfile
 import threading
 import zlib
 
+import leaks
 import people
 
 READY_S = 20
@@ -57,6 +58,7 @@ class NotStarted(Exception):
 
 def clean_env():
     env = {k: v for k, v in os.environ.items() if not k.startswith("STOWAGE")}
+    env["STOWAGE_LOG_LEVEL"] = "debug"  # what is said at all is looked at (leaks.py)
     env["TZ"] = "Pacific/Kiritimati"  # answers must be UTC whatever the machine says
     if GATEWAY:
         env.update(GATEWAY.environ())
@@ -99,6 +101,7 @@ class Server:
         for raw in iter(stream.readline, b""):
             line = raw.decode("utf-8", "replace").rstrip("\n")
             self.size += len(line)
+            leaks.line(line)
             if self.size < LOG_MAX:
                 self.lines.append(line)
             found = ANNOUNCE.search(line) if is_stdout else None

@@ -20,6 +20,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "api")]
 
 import harness  # noqa: E402
+import leaks  # noqa: E402
 
 spec = importlib.util.spec_from_file_location("api_run", HERE.parent / "api" / "run.py")
 api_run = importlib.util.module_from_spec(spec)  # both files are called run.py
@@ -48,6 +49,10 @@ def main():
         counts[outcome] += 1
         text += f" ({time.monotonic() - start:.2f} s)"
         api_run.report(info.name, info.reqs, outcome, text, args.verbose)
+    outcome, text = leaks.outcome()
+    if not args.only or outcome == "fail":
+        counts[outcome] += 1
+        api_run.report("every_server.log_holds_no_secret", ("R110", "R104"), outcome, text, args.verbose)
     print(f"{counts['pass']} passed, {counts['fail']} failed, {counts['skip']} skipped")
     return 1 if counts["fail"] else 0
 

@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.parse
 
+import leaks
 import oci
 import people
 import server as server_mod
@@ -310,3 +311,17 @@ def logs_hold_no_secret(t):
             break
     else:
         t.fail("the robot's denied delete in the log", log[-500:])
+
+
+@case("R104", server="")
+def planted_secrets_are_found(t):
+    """What looks at every line of every server (leaks.py) finds what it is to find, and nothing else."""
+    key = "f" * 60 + "a robot's"
+    for text in (
+        f"event=x why={people.PASSWORD}", "event=x header=\"Basic YWxpY2U6c2VjcmV0\"", f"event=x key={key}",
+        "why=eyJhbGciOiJFUzI1NiJ9.e30", "path=/v2/a/blobs/uploads/" + "0123" * 19,
+        "url=https://s3/b?X-Amz-Signature=0", people.HASHES["alice"], "why=open%20sesame",
+    ):  # fmt: skip
+        t.eq(leaks.holding([text], {people.PASSWORD, key}), [text], "a secret")
+    plain = ["event=x digest=sha256:" + "0" * 64, "path=/v2/a/blobs/uploads/" + "0" * 44 + "...", "by=alice why=Basic"]
+    t.eq(leaks.holding(plain, {people.PASSWORD, key, "short"}), [], "plain lines")

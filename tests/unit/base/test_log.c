@@ -7,6 +7,8 @@
 #include "check.h"
 
 #define READ_MAX 32768
+#define HEX_44   "0123456789abcdef0123456789abcdef0123456789ab"
+#define HEX_64   HEX_44 "cdef0123456789abcdef"
 
 static int pipe_read_end, saved_stderr;
 static char got[READ_MAX];
@@ -70,11 +72,15 @@ static void values_are_quoted(void **state)
         {{"\t\r\0\x1b\x7f", 5}, "\"\\x09\\x0d\\x00\\x1b\\x7f\""},
         {{"gr\xc3\xbc\xc3\x9f", 6}, "gr\xc3\xbc\xc3\x9f"},
         {{"\xff\xc3", 2}, "\"\\xff\\xc3\""},
+        {{"uploads/" HEX_64 "012345678901/x", 86}, "uploads/" HEX_44 ".../x"},
+        {{"/" HEX_64, 65}, "/" HEX_64},
+        {{"sha512:" HEX_64 HEX_64 ",", 136}, "sha512:" HEX_64 HEX_64 ","},
+        {{HEX_64 HEX_64 "0" HEX_64, 193}, HEX_44 "..."},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        char want[100];
+        char want[200];
         const char *text;
 
         capture_start();
