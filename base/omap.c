@@ -1,10 +1,15 @@
 /* Ordered map. A node and its key are one piece of memory; a node keeps its address until it is
- * removed, also when its value is replaced. */
+ * removed, also when its value is replaced.
+ *
+ * Of a large map most keys that are asked for are mostly not there (the changes of a log, which lie
+ * over its table): a bit for each hash of a key that came in tells that without a walk down the
+ * tree, each step of which is a cache miss. */
 #include <assert.h>
 #include <stdlib.h>
 
 #include <bsd/sys/tree.h>
 
+#include "base/crc.h"
 #include "base/omap.h"
 
 struct omap_node {
@@ -19,6 +24,8 @@ RB_HEAD(omap_tree, omap_node);
 struct omap {
     struct omap_tree tree;
     size_t count, bytes;
+    uint64_t *filter; /* NULL: none; never forgets a key until it grows */
+    size_t filter_words;
     void (*free_value)(void *value);
 };
 
@@ -33,6 +40,59 @@ static size_t node_bytes(const struct omap_node *n)
 {
     return sizeof(*n) + n->key_len;
 }
+
+/* ---- the filter */
+
+#define FILTER_FROM 1024 /* keys, from which on there is one */
+#define FILTER_BITS 16   /* for each key, when it is made; at half of that it is made anew */
+#define WORD_BITS   64
+
+static bool filter_bit(const struct omap *m, struct str key, uint64_t **ret_word, uint64_t *ret_bit)
+{
+    size_t at = crc32c(key) % (m->filter_words * WORD_BITS);
+
+    *ret_word = &m->filter[at / WORD_BITS];
+    *ret_bit = (uint64_t)1 << (at % WORD_BITS);
+    return **ret_word & *ret_bit;
+}
+
+static bool certainly_absent(const struct omap *m, struct str key)
+{
+    uint64_t *word, bit;
+
+    return m->filter && !filter_bit(m, key, &word, &bit);
+}
+
+static void filter_note(struct omap *m, const struct omap_node *n)
+{
+    uint64_t *word, bit;
+
+    (void)filter_bit(m, omap_key(n), &word, &bit);
+    *word |= bit;
+}
+
+static void filter_make(struct omap *m)
+{
+    struct omap_node *n;
+
+    free(m->filter);
+    m->filter_words = m->count * FILTER_BITS / WORD_BITS;
+    m->filter = calloc(m->filter_words, sizeof(*m->filter)); /* without it all is as true */
+    for (n = omap_first(m); m->filter && n; n = omap_next(m, n))
+        filter_note(m, n);
+}
+
+static void came_in(struct omap *m, const struct omap_node *n)
+{
+    m->count++;
+    m->bytes += node_bytes(n);
+    if (m->filter && m->count * FILTER_BITS / 2 <= m->filter_words * WORD_BITS)
+        filter_note(m, n);
+    else if (m->count >= FILTER_FROM)
+        filter_make(m);
+}
+
+/* ---- */
 
 int omap_new(void (*free_value)(void *value), struct omap **ret)
 {
@@ -64,6 +124,7 @@ void omap_free(struct omap *m)
         return;
     while ((n = RB_ROOT(&m->tree)))
         drop(m, n);
+    free(m->filter);
     free(m);
 }
 
@@ -80,7 +141,7 @@ size_t omap_count(const struct omap *m)
 
 size_t omap_bytes(const struct omap *m)
 {
-    return m->bytes;
+    return m->bytes + (m->filter ? m->filter_words * sizeof(*m->filter) : 0);
 }
 
 /* The first node with key > key, or >= key. */
@@ -103,7 +164,7 @@ static struct omap_node *bound(const struct omap *m, struct str key, bool equal_
 
 static struct omap_node *find(const struct omap *m, struct str key)
 {
-    struct omap_node *n = RB_ROOT(&m->tree);
+    struct omap_node *n = certainly_absent(m, key) ? NULL : RB_ROOT(&m->tree);
 
     while (n) {
         int c = str_cmp(key, omap_key(n));
@@ -143,8 +204,7 @@ int omap_put(struct omap *m, struct str key, void *value)
     if (key.len > 0)
         memcpy(n->key, key.at, key.len);
     RB_INSERT(omap_tree, &m->tree, n);
-    m->count++;
-    m->bytes += node_bytes(n);
+    came_in(m, n);
     return 0;
 }
 
@@ -167,8 +227,7 @@ void *omap_move(struct omap *to, struct omap *from, struct omap_node *n)
     from->bytes -= node_bytes(n);
     there = RB_INSERT(omap_tree, &to->tree, n);
     if (!there) {
-        to->count++;
-        to->bytes += node_bytes(n);
+        came_in(to, n);
         return NULL;
     }
     old = there->value;

@@ -16,7 +16,7 @@ void omap_freep(struct omap **m);
 #define auto_omap auto_of(omap_freep)
 
 size_t omap_count(const struct omap *m);
-size_t omap_bytes(const struct omap *m); /* memory of nodes and keys, values not counted */
+size_t omap_bytes(const struct omap *m);              /* memory, values not counted */
 void *omap_get(const struct omap *m, struct str key); /* NULL when absent; values are never NULL */
 /* Inserts or replaces (the old value is freed). On error the value stays the caller's. */
 int omap_put(struct omap *m, struct str key, void *value) must_check;

@@ -178,6 +178,33 @@ static void replaces_and_owns(void **state)
     assert_int_equal(omap_count(m), 1);
 }
 
+/* So many that absence is told by a filter, which grows with them. */
+static void many(void **state)
+{
+    enum { MANY = 20000 };
+    struct omap *m auto_omap = NULL;
+    char key[16];
+
+    (void)state;
+    assert_int_equal(omap_new(NULL, &m), 0);
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(key, sizeof(key), "key-%u", i * 7 % MANY);
+        assert_null(omap_get(m, str_of(key)));
+        assert_int_equal(omap_put(m, str_of(key), key), 0);
+        assert_non_null(omap_get(m, str_of(key)));
+    }
+    for (unsigned i = 0; i < MANY; i += 2) {
+        snprintf(key, sizeof(key), "key-%u", i);
+        assert_true(omap_remove(m, str_of(key)));
+    }
+    for (unsigned i = 0; i < 2 * MANY; i++) {
+        snprintf(key, sizeof(key), "key-%u", i);
+        assert_int_equal(omap_get(m, str_of(key)) != NULL, i < MANY && i % 2 == 1);
+    }
+    assert_int_equal(omap_count(m), MANY / 2);
+    assert_true(omap_bytes(m) > MANY / 2 * sizeof(key));
+}
+
 /* What is moved comes in place of what is there; nothing is copied or freed. */
 static void moves(void **state)
 {
@@ -242,6 +269,7 @@ int main(void)
         cmocka_unit_test(agrees_with_the_model),
         cmocka_unit_test(replaces_and_owns),
         cmocka_unit_test(moves),
+        cmocka_unit_test(many),
         cmocka_unit_test(empty_and_bytes),
     };
 
