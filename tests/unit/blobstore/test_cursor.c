@@ -36,7 +36,7 @@ static void stands_at(const struct cursor *c, const char *at)
 
 static void test_taken_over(void **state)
 {
-    struct world w auto_world = {NULL};
+    struct world w auto_world = {.s = NULL};
 
     (void)state;
     world_open(&w);
@@ -60,7 +60,7 @@ static void test_taken_over(void **state)
 
 static void test_two_that_begin(void **state)
 {
-    struct world w auto_world = {NULL};
+    struct world w auto_world = {.s = NULL};
 
     (void)state;
     world_open(&w);
@@ -74,7 +74,7 @@ static void test_two_that_begin(void **state)
 
 static void test_limits(void **state)
 {
-    struct world w auto_world = {NULL};
+    struct world w auto_world = {.s = NULL};
     char text[CURSOR_AT_MAX + 2];
 
     (void)state;
