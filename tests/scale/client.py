@@ -1,9 +1,7 @@
 """A small HTTP client on one connection, and what the system says of a process."""
 
-import os
 import socket
-
-CLOCK = os.sysconf("SC_CLK_TCK")
+import time
 
 
 class Client:
@@ -45,9 +43,8 @@ class Client:
 
 
 def cpu_s(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
-        fields = f.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK
+    """By the clock of the process (clock_getcpuclockid): /proc counts in hundredths of a second."""
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 def memory_mib(pid, what="VmRSS"):
