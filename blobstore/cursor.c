@@ -79,14 +79,14 @@ static int append(struct cursor *c, struct str at, int64_t looked_ms, struct err
     struct buf ops auto_buf = BUF_INIT(OPS_MAX);
     struct jw w = JW_INIT(&ops);
 
+    if (at.len > CURSOR_AT_MAX)
+        return -ERR_TOOBIG;
     jw_begin(&w, '[');
     jw_begin(&w, '{');
     jw_kstr(&w, "op", STR("cursor"));
     jw_kstr(&w, "at", at);
     jw_end(&w, '}');
     jw_end(&w, ']');
-    if (at.len > CURSOR_AT_MAX)
-        return -ERR_TOOBIG;
     return buf_err(&ops) < 0 ? buf_err(&ops)
                              : lastlog_append(c->log, buf_str(&ops), looked_ms, detail);
 }

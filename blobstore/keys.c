@@ -28,7 +28,7 @@ static void add_number(struct buf *out, uint64_t seq)
 
     for (int i = KEYS_NUMBER_DIGITS; i > 0; seq /= 10)
         digits[--i] = (char)('0' + seq % 10);
-    buf_add(out, (struct str){digits, sizeof(digits)});
+    buf_add(out, str_make(digits, sizeof(digits)));
 }
 
 void keys_format(struct buf *out)

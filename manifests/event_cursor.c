@@ -87,14 +87,16 @@ static void cipher(const uint8_t key[HMAC_BYTES], const uint8_t mac[MAC_BYTES], 
                    size_t len)
 {
     uint8_t own[HMAC_BYTES], block[MAC_BYTES + 1], stream[HMAC_BYTES];
+    struct hmac_key by;
 
     static_assert(RAW_MAX / HMAC_BYTES < UINT8_MAX, "a byte counts blocks");
     hmac_sha256(str_make(key, HMAC_BYTES), STR(CIPHER), own); /* no MAC: that has a zero in it */
+    hmac_key_init(&by, str_make(own, sizeof(own)));
     memcpy(block, mac, MAC_BYTES);
     for (size_t i = 0; i < len; i++) {
         if (i % HMAC_BYTES == 0) {
             block[MAC_BYTES] = (uint8_t)(i / HMAC_BYTES);
-            hmac_sha256(str_make(own, sizeof(own)), str_make(block, sizeof(block)), stream);
+            hmac_by_key(&by, str_make(block, sizeof(block)), stream);
         }
         at[i] ^= stream[i % HMAC_BYTES];
     }

@@ -62,17 +62,16 @@ static void uncount_row(struct overlay *o, const struct row *r)
 static int overlay_put(struct overlay *o, struct str key, struct row *row)
 {
     struct row *old = omap_get(o->map, key);
+    int e;
 
-    if (row)
-        uncount_row(o, old);
-    if (row && omap_put(o->map, key, row) == 0) {
-        count_row(o, row);
-        return 0;
-    }
-    if (row)
-        count_row(o, old);
-    free(row);
-    return -ERR_NOMEM;
+    if (!row)
+        return -ERR_NOMEM;
+    uncount_row(o, old); /* which goes */
+    e = omap_put(o->map, key, row);
+    count_row(o, e < 0 ? old : row);
+    if (e < 0)
+        free(row);
+    return e;
 }
 
 /* All of from comes into to, which is what lies lowest when bottom: there nothing needs to say that
@@ -320,24 +319,26 @@ static void count(struct layers *l, struct str key, const struct str *old, const
     l->bytes -= old ? key.len + old->len : 0;
 }
 
-int layers_put(struct layers *l, struct str key, struct str value, const struct str *old)
+/* Takes row over. value: what it holds, NULL for nothing. */
+static int write_row(struct layers *l, struct str key, struct row *row, const struct str *value,
+                     const struct str *old)
 {
-    size_t old_len = old ? old->len : 0; /* the row may go */
-    int e = overlay_put(l->over[0], key, row_new(value));
+    size_t old_len = old ? old->len : 0; /* the old row may go */
+    int e = overlay_put(l->over[0], key, row);
 
     if (e == 0)
-        count(l, key, old ? &(struct str){NULL, old_len} : NULL, &value);
+        count(l, key, old ? &(struct str){NULL, old_len} : NULL, value);
     return e;
+}
+
+int layers_put(struct layers *l, struct str key, struct str value, const struct str *old)
+{
+    return write_row(l, key, row_new(value), &value, old);
 }
 
 int layers_remove(struct layers *l, struct str key, const struct str *old)
 {
-    size_t old_len = old ? old->len : 0;
-    int e = old ? overlay_put(l->over[0], key, row_gone()) : 0;
-
-    if (e == 0)
-        count(l, key, old ? &(struct str){NULL, old_len} : NULL, NULL);
-    return e;
+    return old ? write_row(l, key, row_gone(), NULL, old) : 0;
 }
 
 /* ---- blind changes */
@@ -346,15 +347,10 @@ int layers_write_blind(struct layers *l, struct str key, const struct str *value
                        const struct str *old)
 {
     struct row *row = value ? row_new(*value) : row_gone();
-    size_t old_len = old ? old->len : 0;
-    int e;
 
     if (row)
         row->blind = true;
-    e = overlay_put(l->over[0], key, row);
-    if (e == 0)
-        count(l, key, old ? &(struct str){NULL, old_len} : NULL, value);
-    return e;
+    return write_row(l, key, row, value, old);
 }
 
 size_t layers_blind(const struct layers *l)

@@ -59,7 +59,7 @@ class Search:
             return True
         return value is None and (THERE in self.asked or self.last.get(THERE, -1) >= low)
 
-    def better(self, at, taken):
+    def reached(self, at, taken):
         """Was this place reached with no more changes without an answer used up? Whoever has more of them
         left can do all that the other can."""
         if any(old <= taken for old in self.seen[at]):
@@ -85,7 +85,7 @@ class Search:
         low, done, window, limit = self.settle(low, done, value)
         if low == len(self.must):
             return None
-        if self.better((low, done, value), taken):
+        if self.reached((low, done, value), taken):
             return []
         self.states += 1
         if self.states > BRANCHES_MAX:
